@@ -1,0 +1,103 @@
+"""Durations, ratios and objectives as people write them: `150ms`, `0.1%`, `p95=150ms`. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from advisor.domain import LatencyBound, Slo
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>us|µs|ms|s|m|h|d)?")
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_QUANTILE = re.compile(r"(?P<ttft>ttft_)?p(?P<percent>\d{1,2}(?:\.\d+)?|99\d+)")
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from `150ms`, `45s`, `20m`, `1.5h`, `2d` or a plain number of seconds.
+
+    Raises:
+        ValueError: with the text and the accepted forms.
+    """
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        seconds = float(text)
+    else:
+        match = _DURATION.fullmatch(str(text).strip())
+        if match is None:
+            raise ValueError(f"'{text}' is not a duration: write 150ms, 45s, 20m or 1h")
+        seconds = float(match["number"]) * _SECONDS[match["unit"]]
+    if seconds <= 0:
+        raise ValueError(f"'{text}' is not a duration: it must be above zero")
+    return seconds
+
+
+def parse_ratio(text: str | float) -> float:
+    """A share in 0..1 from `0.1%` or `0.001`.
+
+    Raises:
+        ValueError: outside 0..1, or not a number.
+    """
+    raw = str(text).strip()
+    try:
+        value = float(raw[:-1]) / 100 if raw.endswith("%") else float(raw)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a ratio: write 0.1% or 0.001") from None
+    if not 0 <= value <= 1:
+        raise ValueError(f"'{text}' is not a ratio: it must lie between 0 and 1 (or 0% and 100%)")
+    return value
+
+
+def parse_quantile(name: str) -> float:
+    """0.95 from `p95`, 0.999 from `p99.9` or `p999`.
+
+    Raises:
+        ValueError: not a percentile name.
+    """
+    match = _QUANTILE.fullmatch(name)
+    if match is None or match["ttft"]:
+        raise ValueError(f"'{name}' is not a latency percentile: write p50, p95, p99 or p99.9")
+    percent = match["percent"]
+    digits = f"{percent[:2]}.{percent[2:]}" if "." not in percent and len(percent) > 2 else percent
+    value = float(digits) / 100
+    if not 0 < value < 1:
+        raise ValueError(f"'{name}' is not a latency percentile: it must lie between p1 and p99.99")
+    return round(value, 8)
+
+
+def quantile_name(quantile: float) -> str:
+    """`p95` from 0.95, `p99.9` from 0.999."""
+    return f"p{quantile * 100:.6g}"
+
+
+def parse_slo(terms: list[str], default_error_ratio: float = 0.001) -> Slo:
+    """An objective from terms such as `p95=150ms`, `ttft_p95=300ms`, `error_ratio=0.1%`.
+
+    Raises:
+        ValueError: names the term that is wrong.
+    """
+    latency: list[LatencyBound] = []
+    ttft: list[LatencyBound] = []
+    error_ratio = default_error_ratio
+    for term in terms:
+        name, separator, value = term.partition("=")
+        name = name.strip()
+        if not separator:
+            raise ValueError(f"'{term}' is not an objective: write p95=150ms or error_ratio=0.1%")
+        if name == "error_ratio":
+            error_ratio = parse_ratio(value)
+        elif name.startswith("ttft_"):
+            ttft.append(LatencyBound(parse_quantile(name.removeprefix("ttft_")), parse_duration(value)))
+        else:
+            latency.append(LatencyBound(parse_quantile(name), parse_duration(value)))
+    return Slo(tuple(sorted(latency)), error_ratio, tuple(sorted(ttft)))
+
+
+def format_seconds(seconds: float) -> str:
+    """`3.2 ms`, `150 ms`, `1.50 s`, `2 min 5 s`: three digits at most."""
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
