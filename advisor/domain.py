@@ -1,6 +1,6 @@
 """The words of the product as frozen data: what every layer takes and gives. No I/O, no clock.
 
-Units everywhere: seconds, requests/s, cores, bytes, ratios in 0..1. `None` is "not known": never 0, never NaN.
+Units everywhere: seconds, requests/s, cores, bytes, ratios in 0..1. `None` is "not known", never 0 or NaN.
 Times inside a run are seconds since the run began; `started_at` and window bounds are Unix seconds.
 """
 
@@ -42,7 +42,7 @@ class LatencyBound:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """The objective: latency bounds (sorted by quantile), the share of failed requests, time to first token."""
+    """The objective: latency bounds (sorted by quantile), share of failed requests, time to first token."""
 
     latency: tuple[LatencyBound, ...]
     error_ratio: float = 0.001
@@ -76,18 +76,18 @@ class RequestLog:
 
     @property
     def latency(self) -> Floats:
-        """end - intended (s): what a client of an open system sees, free of coordinated omission."""
+        """End - intended (s): what a client of an open system sees, free of coordinated omission."""
         return self.end - self.intended
 
     @property
     def service(self) -> Floats:
-        """end - sent (s): what a closed-loop tool would have reported."""
+        """End - sent (s): what a closed-loop tool would have reported."""
         return self.end - self.sent
 
     @property
     def ok(self) -> NDArray[np.bool_]:
         """True where the request ended as expected."""
-        return self.outcome == Outcome.OK
+        return np.equal(self.outcome, Outcome.OK)
 
     def select(self, keep: NDArray[np.bool_] | Ints) -> RequestLog:
         """The rows of a mask or an index array."""
@@ -249,7 +249,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts by latency: `bounds` are upper bounds in seconds, ascending, without +Inf; one count more than bounds."""
+    """Counts by latency. `bounds`: upper bounds (s), ascending, no +Inf; `counts`: one more than bounds."""
 
     bounds: Floats
     counts: Floats
@@ -260,7 +260,7 @@ class Histogram:
         return float(self.counts.sum())
 
     def quantile(self, q: float) -> float | None:
-        """Seconds at quantile `q`, linear inside a bucket as in PromQL; None when empty or beyond the last bound."""
+        """Seconds at quantile `q`, linear in a bucket as in PromQL; None when empty or beyond the bounds."""
         total = self.total
         if total <= 0:
             return None

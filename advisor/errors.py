@@ -4,7 +4,7 @@ AdvisorError                     exit  the person sees one sentence and what to 
 ├── ConfigurationError            2    a key, a value, a file or an option is wrong: names it, with its line
 ├── NotAllowed                    2    a host, a target or a time that the safety rules exclude
 ├── TargetUnreachable             4    nothing answers where the target should be: says what was tried
-├── PayloadRejected               2    the target refuses the requests before any load: status and body excerpt
+├── PayloadRejected               2    the target refuses the requests, before any load: status, body excerpt
 ├── TargetBusy                    2    another run holds the target
 ├── EngineFailed                  3    the load generator died or broke its protocol
 └── NotFound                      2    no such target or run

@@ -45,6 +45,22 @@ def parse_ratio(text: str | float) -> float:
     return value
 
 
+def parse_cores(text: str | float) -> float:
+    """Cores from a Kubernetes quantity: `1`, `0.5`, `500m`.
+
+    Raises:
+        ValueError: not a quantity of CPU above zero.
+    """
+    raw = str(text).strip()
+    try:
+        cores = float(raw[:-1]) / 1000 if raw.endswith("m") else float(raw)
+    except ValueError:
+        cores = 0.0
+    if not 0 < cores < float("inf"):
+        raise ValueError(f"'{text}' is not a quantity of CPU: write 1, 0.5 or 500m")
+    return cores
+
+
 def parse_quantile(name: str) -> float:
     """0.95 from `p95`, 0.999 from `p99.9` or `p999`.
 
