@@ -275,6 +275,15 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One reading of a metrics endpoint at Unix time `at`: (labels, value) rows by sample name."""
+
+    at: float
+    samples: Mapping[str, tuple[tuple[Mapping[str, str], float], ...]]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """One interval of observations of one replica (or of all, summed: then `replicas` says how many)."""
 
