@@ -1,0 +1,301 @@
+"""What the advisor and the load generator say to each other: JSON lines, one message a line.
+
+advisor → generator    `setup` once, then `stage` any number of times; `abort`; `close`
+generator → advisor    `ready` after the setup; a `second` each second of a stage, then `stage_end`; `error`
+
+All times are seconds since the generator's epoch (monotonic); `ready` tells that epoch as Unix time.
+Request columns travel as base64 of little-endian arrays: float64 times, int8 outcomes, int16 kinds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from advisor.domain import Arrivals, Floats, Outcome, RampStop, RequestLog, Stage
+
+# DDSketch (Masson, Rim, Lee, VLDB 2019): buckets (γ^(i-1), γ^i] with γ = (1+α)/(1-α) give α relative error.
+RELATIVE_ERROR = 0.01
+_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_LOG_GAMMA = float(np.log(_GAMMA))
+_SMALLEST = 1e-6  # s; nothing over a socket is faster
+
+OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
+
+
+class Connections(StrEnum):
+    """How the generator uses TCP connections."""
+
+    REUSE = "reuse"  # keep-alive, as many as are in flight at once
+    NEW = "new"  # one connection per request
+
+
+class Choice(StrEnum):
+    """How a request is picked from its kind's pool."""
+
+    UNIFORM = "uniform"
+    ZIPF = "zipf"
+    SEQUENTIAL = "sequential"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is ready to be sent, but for the host and the headers common to all."""
+
+    path: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of request with its pool. `expect` is a status, a class (`4xx`) or None for 2xx and 3xx.
+
+    `streaming` asks for the times of the events of an SSE answer.
+    """
+
+    name: str
+    method: str
+    pool: tuple[Prepared, ...]
+    expect: str | None = None
+    weight: float = 1.0
+    choice: Choice = Choice.UNIFORM
+    zipf: float = 1.0  # exponent s of 1/rank^s, for Choice.ZIPF
+    streaming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What the generator itself never exceeds, whatever it is asked for: req/s, requests, seconds of load."""
+
+    rate: float = 1000.0
+    in_flight: int = 1000
+    seconds: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What stays the same during a run. `url` is the base; `timeout` bounds a whole request (s)."""
+
+    url: str
+    kinds: tuple[Kind, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+    caps: Caps = field(default_factory=Caps)
+    timeout: float = 30.0
+    connect_timeout: float = 5.0
+    connections: Connections = Connections.REUSE
+    verify_tls: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The generator is set up. `epoch` is Unix time at its second 0; `resolved` is the host's address."""
+
+    epoch: float
+    pid: int
+    resolved: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecondRecord:
+    """What happened in one second of a stage; the last one of a stage may be shorter.
+
+    `log` holds every request that ended in it; `counts` its outcomes by name; `histogram` the latency of the
+    successful ones by DDSketch bucket; `cpu` the generator's own use in cores.
+    """
+
+    stage: str
+    start: float
+    end: float
+    counts: Mapping[str, int]
+    histogram: Mapping[int, int]
+    log: RequestLog
+    in_flight: int
+    dropped: int
+    cpu: float
+    dispatch_delay_p50: float | None = None
+    dispatch_delay_p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnd:
+    """A stage is over. `start`, `end` bound the asking; `reason` says what ended it."""
+
+    stage: str
+    start: float
+    end: float
+    dropped: int
+    drained: bool
+    cpu: float
+    reason: str
+    dispatch_delay_p50: float | None = None
+    dispatch_delay_p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The generator cannot go on; `key` names a class of `advisor.errors`, `message` is its sentence."""
+
+    key: str
+    message: str
+
+
+Message = Setup | Stage | Ready | SecondRecord | StageEnd | Failure
+ABORT = b'{"type":"abort"}\n'
+CLOSE = b'{"type":"close"}\n'
+
+
+# ------------------------------------------------------------------------------------------------ histogram
+
+
+def latency_buckets(latencies: Floats) -> dict[int, int]:
+    """Sparse counts by DDSketch bucket of latencies in seconds."""
+    if not latencies.size:
+        return {}
+    index = np.ceil(np.log(np.maximum(latencies, _SMALLEST)) / _LOG_GAMMA).astype(np.int64)
+    keys, counts = np.unique(index, return_counts=True)
+    return dict(zip(keys.tolist(), counts.tolist(), strict=True))
+
+
+def bucket_seconds(index: int) -> float:
+    """The latency in seconds that stands for a bucket, within `RELATIVE_ERROR` of all in it."""
+    return float(2 * _GAMMA**index / (_GAMMA + 1))
+
+
+def histogram_quantile(histogram: Mapping[int, int], quantile: float) -> float | None:
+    """Seconds at `quantile` of a sparse histogram; None when it is empty."""
+    total = sum(histogram.values())
+    if not total:
+        return None
+    rank, below = quantile * (total - 1), 0
+    for index in sorted(histogram):
+        below += histogram[index]
+        if below > rank:
+            return bucket_seconds(index)
+    return bucket_seconds(max(histogram))
+
+
+# ----------------------------------------------------------------------------------------------------- wire
+
+
+def encode(message: Message) -> bytes:
+    """One line, newline included."""
+    return json.dumps(_plain(message), separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message | str:
+    """A message, or the word of one that is only a word (`abort`, `close`).
+
+    Raises:
+        ValueError: not a message of this protocol.
+    """
+    try:
+        data = json.loads(line)
+        kind = data.pop("type")
+        build = _BUILD.get(kind)
+        return build(data) if build else _word(kind)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a message: {line[:120]!r} ({error})") from None
+
+
+def _word(kind: str) -> str:
+    if kind not in {"abort", "close"}:
+        raise ValueError(f"unknown message '{kind}'")
+    return kind
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    match message:
+        case Setup():
+            data = asdict(message)
+            for kind in data["kinds"]:
+                for prepared in kind["pool"]:
+                    prepared["body"] = base64.b64encode(prepared["body"]).decode()
+            return {"type": "setup", **data}
+        case Stage():
+            return {"type": "stage", **asdict(message)}
+        case Ready():
+            return {"type": "ready", **asdict(message)}
+        case SecondRecord():
+            data = {name: getattr(message, name) for name in SecondRecord.__slots__ if name != "log"}
+            return {"type": "second", **data, "log": _pack(message.log)}
+        case StageEnd():
+            return {"type": "stage_end", **asdict(message)}
+        case Failure():
+            return {"type": "error", **asdict(message)}
+
+
+_COLUMNS = {"intended": "<f8", "sent": "<f8", "end": "<f8", "outcome": "<i1", "kind": "<i2"}
+
+
+def _pack(log: RequestLog) -> dict[str, str]:
+    return {
+        name: base64.b64encode(np.ascontiguousarray(getattr(log, name), dtype).tobytes()).decode()
+        for name, dtype in _COLUMNS.items()
+    }
+
+
+def _unpack(columns: Mapping[str, str]) -> RequestLog:
+    # A copy, because an array over bytes is read-only and keeps the message alive.
+    intended, sent, end, outcome, kind = (
+        np.frombuffer(base64.b64decode(columns[name]), dtype).copy() for name, dtype in _COLUMNS.items()
+    )
+    return RequestLog(intended, sent, end, outcome, kind)
+
+
+def _setup(data: dict[str, Any]) -> Setup:
+    kinds = tuple(
+        Kind(
+            **{
+                **kind,
+                "choice": Choice(kind["choice"]),
+                "pool": tuple(
+                    Prepared(p["path"], base64.b64decode(p["body"]), _pairs(p["headers"]))
+                    for p in kind["pool"]
+                ),
+            }
+        )
+        for kind in data.pop("kinds")
+    )
+    return Setup(
+        kinds=kinds,
+        headers=_pairs(data.pop("headers")),
+        caps=Caps(**data.pop("caps")),
+        connections=Connections(data.pop("connections")),
+        allowed_hosts=tuple(data.pop("allowed_hosts")),
+        **data,
+    )
+
+
+def _pairs(rows: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in rows)
+
+
+def _stage(data: dict[str, Any]) -> Stage:
+    stop = data.pop("stop")
+    curve = tuple((float(t), float(rate)) for t, rate in data.pop("curve"))
+    return Stage(
+        arrivals=Arrivals(data.pop("arrivals")), stop=RampStop(**stop) if stop else None, curve=curve, **data
+    )
+
+
+def _second(data: dict[str, Any]) -> SecondRecord:
+    histogram = {int(index): count for index, count in data.pop("histogram").items()}
+    return SecondRecord(histogram=histogram, log=_unpack(data.pop("log")), **data)
+
+
+_BUILD: Mapping[str, Any] = {
+    "setup": _setup,
+    "stage": _stage,
+    "ready": lambda data: Ready(**data),
+    "second": _second,
+    "stage_end": lambda data: StageEnd(**data),
+    "error": lambda data: Failure(**data),
+}
