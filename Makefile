@@ -41,7 +41,7 @@ system: ## Debian packages that the tests and the benchmarks start
 	  echo "Installing from Debian: $${missing[*]}"; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
 	fi
 
 test: system $(VENV)/.all ## everything the tests need, then all tests
