@@ -1,0 +1,364 @@
+"""Capacity: find the highest rate that holds the objective, with an interval, in as few seconds as
+possible.
+
+Single stream, ramp to where the server gives way, drain, a volley (how it behaves with many at once), then
+Poisson stages at the estimate in turn with short bursts above saturation, refitting after each; a soak at
+0.95 of the estimate has the last word. The lab behind it: one excursion into overload matters more than the
+exact mixture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from advisor.domain import Arrivals, Capacity, Refusal, Slo, Stage, StageResult, Stop
+from advisor.loadtest.plan.common import elapsed, last_moment, named, numbered, rate, throughput
+from advisor.loadtest.plan.estimate import Estimator, Quick, QuickEstimate
+from advisor.loadtest.plan.probe import (
+    Unloaded,
+    infeasible,
+    knee_seen,
+    next_probe,
+    top_of_ramp,
+    typical_capacity,
+    unloaded,
+)
+from advisor.loadtest.protocol import Caps
+from advisor.loadtest.verdict.direct import Direct, stage_status
+from advisor.units import format_seconds
+
+AROUND = (1.0, 0.95, 1.04)  # of the estimate, in turn
+CONFIRM = 0.95
+CLIMB = 1.5  # a knee stage never goes further beyond what was offered so far
+SHORTEST = 5.0  # s; less is not worth a stage
+MOST_CONFIRMATIONS = 3
+MOST_TOPS = 3
+RECOVERED = 3.0  # cool-down is over when single requests take at most this many unloaded medians
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPlan:
+    """`quick` fits the history between stages; `precision` is the asked half-width of the 90 % interval
+    (ratio).
+
+    `caps.seconds` is the budget; `min_requests` near the knee before an interval counts; the confirming
+    soak takes at most `confirm_seconds` and at most 0.3 of the budget.
+    """
+
+    slo: Slo
+    quick: QuickEstimate
+    caps: Caps
+    precision: float = 0.10
+    min_requests: int = 500
+    confirm_seconds: float = 120.0
+    seed: int = 0
+    scenario: str = "capacity"
+
+    def next_stage(self, history: Sequence[StageResult]) -> Stage | Stop:
+        """The next stage, or why the search is over."""
+        recovery = self._recovery(history)
+        if recovery is not None:
+            return recovery
+        probe = next_probe(history, self.slo, self.caps, self.seed)
+        if probe is not None:
+            return probe
+        seen = unloaded(history)
+        assert seen is not None, "the probe ends only after a successful request"
+        if not knee_seen(history):
+            top = self._top(history, seen)
+            if top is not None:
+                return top
+        return self._search(history, seen)
+
+    # ------------------------------------------------------------------------------------- after the probe
+
+    def _recovery(self, history: Sequence[StageResult]) -> Stage | Stop | None:
+        """Single requests until the backlog that a stage left behind is gone."""
+        loaded = [i for i, r in enumerate(history) if r.stage.arrivals is not Arrivals.SINGLE]
+        if not loaded or history[loaded[-1]].drained:
+            return None
+        seen = unloaded(history)
+        cooling = named(history[loaded[-1] :], "cool-down")
+        left = self._left(history)
+        if seen is None or any(_recovered(result, seen) for result in cooling):
+            return None
+        if len(cooling) == 3 or left < SHORTEST:
+            waited = last_moment(history[-1]) - last_moment(history[loaded[-1]])
+            return Stop(
+                f"the server has not recovered {format_seconds(max(waited, 0.0))} after stage "
+                f"'{history[loaded[-1]].stage.name}': its backlog did not drain"
+            )
+        seconds = min(max(5 * seen.p50, SHORTEST), left)
+        return Stage(
+            numbered("cool-down", history),
+            Arrivals.SINGLE,
+            seconds,
+            drain=self._drain(history, seen, seconds),
+            seed=self.seed + len(history),
+        )
+
+    def _top(self, history: Sequence[StageResult], seen: Unloaded) -> Stage | Stop | None:
+        """The ramp met no knee: hold the highest allowed rate. None when that rate turns out too high."""
+        tops = named(history, "top")
+        states = [stage_status(result, self.slo) for result in tops]
+        if states and states[-1] is Direct.VIOLATED:
+            return None
+        ceiling = self._ceiling(history)
+        if Direct.MET in states:
+            held = tops[states.index(Direct.MET)].stage.rate
+            return Stop(
+                f"{rate(held)} holds the objective and no knee was reached: the capacity is at least that; "
+                f"raise the rate cap ({rate(self.caps.rate)}) to find it"
+            )
+        left = self._left(history)
+        if len(tops) == MOST_TOPS or left < SHORTEST:
+            return Stop(
+                f"no knee up to {rate(ceiling)}, and {sum(len(r.log) for r in tops)} requests there do not "
+                "show that the objective holds: raise the budget"
+            )
+        return self._poisson(numbered("top", history), ceiling, history, seen)
+
+    def _search(self, history: Sequence[StageResult], seen: Unloaded) -> Stage | Stop:
+        estimate = self.quick(history, self.slo)
+        left = self._left(history)
+        guess = self._guess(history, seen, estimate)
+        if guess is None:
+            return Stop("no load stage gave an answer to start from: nothing completed in the ramp")
+        if not named(history, "volley") and left >= SHORTEST:
+            return self._volley(history, seen, estimate, guess)
+        if self._settled(history, estimate) or left < self._reserve() + SHORTEST:
+            return self._confirm(history, seen, estimate, guess)
+        knees, bursts = named(history, "knee"), named(history, "burst")
+        if len(bursts) < len(knees) and not _turns_away(bursts):
+            return self._burst(history, seen, estimate, guess)
+        around = AROUND[len(knees) % len(AROUND)]
+        return self._poisson(numbered("knee", history), guess * around, history, seen, keep=self._reserve())
+
+    def _guess(
+        self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal
+    ) -> float | None:
+        """The rate to look at next: the estimate, else the middle between what held and what did not."""
+        offered = [r.offered_rps or 0.0 for r in history if r.stage.arrivals is Arrivals.POISSON]
+        ramps = [top_of_ramp(r) for r in named(history, "ramp")]
+        highest = max([*offered, *ramps, 1 / seen.p50])
+        if isinstance(estimate, Refusal):
+            low, high = self._bracket(history)
+            if low and high:
+                value = math.sqrt(low * high)
+            elif high or low:
+                value = 0.7 * high if high else 1.3 * low
+            else:
+                guess = typical_capacity(history, seen)
+                if guess is None:
+                    return None
+                value = guess
+        else:
+            value = estimate.rps
+        floor = 0.05 / seen.p50  # a collapsed fit must not send the run to sleep
+        return max(min(value, CLIMB * highest, self._ceiling(history)), min(floor, self.caps.rate))
+
+    def _bracket(self, history: Sequence[StageResult]) -> tuple[float, float]:
+        """Highest rate that directly held the objective, lowest that directly broke it; 0 where none did."""
+        states = [(r.stage.rate, stage_status(r, self.slo)) for r in _steady(history)]
+        high = min((value for value, status in states if status is Direct.VIOLATED), default=0.0)
+        met = [value for value, status in states if status is Direct.MET and (not high or value < high)]
+        return max(met, default=0.0), high
+
+    def _settled(self, history: Sequence[StageResult], estimate: Quick | Refusal) -> bool:
+        if isinstance(estimate, Refusal) or len(named(history, "knee")) < 2:
+            return False
+        return (
+            half_width(estimate.interval) <= self.precision
+            and self._near(history, estimate) >= self.min_requests
+        )
+
+    def _near(self, history: Sequence[StageResult], estimate: Quick) -> int:
+        """Requests of Poisson stages within 20 % of the estimate."""
+        near = [r for r in _steady(history) if abs(math.log(r.stage.rate / max(estimate.rps, 1e-9))) < 0.2]
+        return sum(len(result.log) for result in near)
+
+    # ------------------------------------------------------------------------------------- confirmation
+
+    def _confirm(
+        self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal, guess: float
+    ) -> Stage | Stop:
+        if isinstance(estimate, Refusal):
+            return Stop(f"no capacity can be told: {estimate.reason}")
+        done = named(history, "confirm")
+        said = self._said(history, estimate)
+        if done and stage_status(done[-1], self.slo) is not Direct.VIOLATED:
+            return Stop(f"{said}; {_soak_words(done[-1])} did not contradict it")
+        left = self._left(history)
+        if len(done) == MOST_CONFIRMATIONS or left < min(self._reserve(), 20.0):
+            if done:
+                return Stop(
+                    f"{said}, but {_soak_words(done[-1])} broke the objective: the estimate is not confirmed"
+                )
+            return Stop(f"{said}; the budget left no time to confirm it")
+        target = CONFIRM * guess if not done else min(CONFIRM * guess, 0.93 * done[-1].stage.rate)
+        seconds = max(self._reserve(), SHORTEST)
+        return self._poisson(numbered("confirm", history), target, history, seen, seconds=seconds)
+
+    def _said(self, history: Sequence[StageResult], estimate: Quick) -> str:
+        half = half_width(estimate.interval)
+        near = self._near(history, estimate)
+        spent = format_seconds(elapsed(history))
+        text = f"{rate(estimate.rps)} ± {half * 100:.2g} % after {spent} and {near} requests near it"
+        missing = []
+        if half > self.precision:
+            more = max(math.ceil(max(near, 1) * ((half / self.precision) ** 2 - 1)), 1)
+            missing.append(
+                f"± {self.precision * 100:.2g} % needs about {more} more requests near {rate(estimate.rps)}"
+            )
+        elif near < self.min_requests:
+            missing.append(f"needs {self.min_requests - near} more requests near {rate(estimate.rps)}")
+        return "; ".join([text, *missing])
+
+    # ------------------------------------------------------------------------------------- stages
+
+    def _poisson(
+        self,
+        name: str,
+        value: float,
+        history: Sequence[StageResult],
+        seen: Unloaded,
+        *,
+        seconds: float | None = None,
+        keep: float = 0.0,
+    ) -> Stage:
+        value = min(value, self.caps.rate)
+        wanted = seconds if seconds is not None else max(min(max(1500 / value, 15.0), 45.0), 10 * seen.p50)
+        allowed = self._left(history) - keep - self._allowance(seen)
+        wanted = max(min(wanted, allowed), 1.0)
+        return Stage(
+            name,
+            Arrivals.POISSON,
+            wanted,
+            rate=value,
+            drain=self._drain(history, seen, wanted),
+            seed=self.seed + len(history),
+        )
+
+    def _burst(
+        self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal, guess: float
+    ) -> Stage:
+        """A short stage above saturation: overload tells the server's form."""
+        best = [
+            throughput(r, max(1.0, 3 * seen.p50)) for r in history if r.stage.arrivals is not Arrivals.SINGLE
+        ]
+        seen_best = max([value for value in best if value] or [guess])
+        saturation = None if isinstance(estimate, Refusal) else estimate.saturation_rps
+        value = min(1.1 * (saturation or seen_best), CLIMB * seen_best)
+        seconds = max(8.0, seen.p50)
+        return self._poisson(
+            numbered("burst", history),
+            max(value, guess),
+            history,
+            seen,
+            seconds=seconds,
+            keep=self._reserve(),
+        )
+
+    def _volley(
+        self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal, guess: float
+    ) -> Stage:
+        saturation = guess if isinstance(estimate, Refusal) else estimate.saturation_rps or guess
+        count = min(max(round(5 * saturation), 16), 100, self.caps.in_flight)
+        return Stage(
+            numbered("volley", history),
+            Arrivals.VOLLEY,
+            1.0,
+            count=count,
+            drain=self._drain(history, seen, 1.0),
+            seed=self.seed + len(history),
+        )
+
+    # ------------------------------------------------------------------------------------- time and caps
+
+    def _left(self, history: Sequence[StageResult]) -> float:
+        return self.caps.seconds - elapsed(history)
+
+    def _reserve(self) -> float:
+        """Seconds kept for the confirming soak."""
+        return min(self.confirm_seconds, 0.3 * self.caps.seconds)
+
+    def _allowance(self, seen: Unloaded) -> float:
+        """Seconds kept for a stage's own drain."""
+        latency = min(max(self.slo.tightest, seen.p50), 10 * seen.p50)
+        return min(2 * latency, 0.15 * self.caps.seconds)
+
+    def _drain(self, history: Sequence[StageResult], seen: Unloaded, seconds: float) -> float:
+        return max(min(max(30.0, 10 * seen.p50), self._left(history) - seconds), 1.0)
+
+    def _ceiling(self, history: Sequence[StageResult]) -> float:
+        """The highest rate that makes sense to ask for: the cap, or less where arrivals had to be dropped."""
+        dropped = [r.stage.rate for r in _steady(history) if r.dropped]
+        return min([self.caps.rate, *(0.8 * value for value in dropped)])
+
+    # ------------------------------------------------------------------------------------- the answer
+
+    def conclude(self, history: Sequence[StageResult], estimate: Estimator) -> Capacity | Refusal:
+        """The run's answer: the full estimate, held against what single stages showed directly."""
+        reason = infeasible(history, self.slo)
+        if reason is not None:
+            return Refusal(reason, infeasible=True)
+        low, high = self._bracket(history)
+        if not _steady(history):
+            return Refusal("the run ended before any stage under steady load")
+        if not knee_seen(history) and not high:
+            what = f"at least {rate(low)}: " if low else ""
+            return Refusal(
+                f"{what}no knee was reached up to {rate(self.caps.rate)}, the rate cap", at_least=low or None
+            )
+        found = estimate(history, self.slo)
+        if isinstance(found, Refusal):
+            return found if found.at_least or not low else dataclasses.replace(found, at_least=low)
+        return clip(found, low, high)
+
+
+def half_width(interval: tuple[float, float]) -> float:
+    """Half of an interval's width on the logarithmic scale: 0.10 is ± 10 %; infinity when it has no lower
+    end.
+    """
+    low, high = interval
+    return math.log(high / low) / 2 if low > 0 else math.inf
+
+
+def clip(found: Capacity, met: float, broken: float) -> Capacity:
+    """An estimate that contradicts a stage's own evidence gives way to it, and says so.
+
+    `met`: highest rate that directly held the objective; `broken`: lowest that directly broke it (0: none).
+    """
+    low, high = found.interval
+    if met and found.rps < met:
+        warning = f"the fit said {rate(found.rps)}, but a stage at {rate(met)} held the objective"
+        interval = (low, max(high, met))
+    elif broken and found.rps > broken:
+        warning = f"the fit said {rate(found.rps)}, but a stage at {rate(broken)} broke the objective"
+        interval = (min(low, met or 0.9 * broken), high)
+    else:
+        return found
+    value = met if met and found.rps < met else broken
+    return dataclasses.replace(found, rps=value, interval=interval, warnings=(*found.warnings, warning))
+
+
+def _steady(history: Sequence[StageResult]) -> list[StageResult]:
+    return [r for r in history if r.stage.arrivals is Arrivals.POISSON and r.stage.rate > 0 and len(r.log)]
+
+
+def _turns_away(bursts: Sequence[StageResult]) -> bool:
+    """A server that rejected a good part of a burst has shown its limit: no need to push again."""
+    return any(len(r.log) and float((~r.log.ok).mean()) > 0.02 for r in bursts)
+
+
+def _recovered(result: StageResult, seen: Unloaded) -> bool:
+    last = result.log.service[result.log.ok][-3:]
+    return last.size > 0 and float(last.max()) <= RECOVERED * seen.p50
+
+
+def _soak_words(result: StageResult) -> str:
+    seconds = format_seconds(result.end - result.start)
+    return f"a soak of {seconds} at {rate(result.stage.rate)}"

@@ -1,0 +1,176 @@
+"""First contact with an unknown server: one request at a time, then a ramp to where it gives way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from advisor.domain import Arrivals, RampStop, Slo, Stage, StageResult, Stop
+from advisor.loadtest.plan.common import elapsed, ended_early, named, rate, throughput
+from advisor.loadtest.protocol import Caps
+from advisor.loadtest.verdict.warmup import without_warm_up
+from advisor.units import format_seconds, quantile_name
+
+SINGLE_SECONDS = 10.0
+SINGLE_REQUESTS = 8  # fewer say too little of p50
+FIRST_LOAD = 0.3  # of one request in flight: where the ramp begins
+MOST_RAMPS = 3
+SURE = 0.001  # chance of calling a feasible objective infeasible
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What single requests showed after their warm-up: median and mean latency (s), counts."""
+
+    p50: float
+    mean: float
+    requests: int
+    failures: int
+
+
+def unloaded(history: Sequence[StageResult]) -> Unloaded | None:
+    """From all single-stream stages; None while no request has succeeded."""
+    cut = [without_warm_up(result).log for result in named(history, "single")]
+    latencies = np.concatenate([log.service[log.ok] for log in cut]) if cut else np.zeros(0)
+    total = sum(len(log) for log in cut)
+    if not latencies.size:
+        return None
+    return Unloaded(float(np.median(latencies)), float(latencies.mean()), total, total - latencies.size)
+
+
+def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
+    """Why no load at all can hold the objective, if the single stream shows it beyond doubt.
+
+    A bound p_q ≤ s allows a share 1−q above s. Exact binomial test of the observed count against it.
+    """
+    cut = [without_warm_up(result).log for result in named(history, "single")]
+    latencies = np.concatenate([log.service[log.ok] for log in cut]) if cut else np.zeros(0)
+    for bound in slo.latency:
+        over = int((latencies > bound.seconds).sum())
+        if over and float(stats.binom.sf(over - 1, latencies.size, 1 - bound.quantile)) < SURE:
+            name = quantile_name(bound.quantile)
+            observed = float(np.quantile(latencies, bound.quantile))
+            return (
+                f"one request at a time already takes {format_seconds(observed)} at {name} "
+                f"(median {format_seconds(float(np.median(latencies)))}, {latencies.size} requests), above "
+                f"the objective {name} ≤ {format_seconds(bound.seconds)}: replicas cannot fix service time"
+            )
+    return None
+
+
+def doubling_time(p50: float, seconds: float) -> float:
+    """Seconds in which the ramp doubles: 4·p50 within 5 to 9 s, but at least p50/2 for very slow servers
+    (or the backlog at the end takes longer to drain than the ramp took), and eight doublings fit in
+    `seconds`.
+    """
+    return max(min(max(min(max(4 * p50, 5.0), 9.0), p50 / 2), seconds / 8), 2.0)
+
+
+def ramp_stop(p50: float, slo: Slo, caps: Caps, failure_ratio: float) -> RampStop:
+    """Past the knee: most of the last completions over 4 to 5 times the unloaded latency, or rejections.
+
+    The window covers 0.3 s of single-stream work, so that one hiccup of a fast server does not end the ramp.
+    """
+    window = max(15, round(0.3 / p50))
+    latency = max(min(slo.tightest, 5 * p50), 4 * p50)
+    failures = 6 if not failure_ratio else max(6, math.ceil(3 * failure_ratio * 1000))
+    return RampStop(latency, window, math.ceil(0.8 * window), failures, caps.in_flight)
+
+
+def top_of_ramp(result: StageResult) -> float:
+    """The rate a ramp had reached when it ended (req/s)."""
+    stage = result.stage
+    assert stage.doubling is not None
+    return float(stage.rate * 2 ** ((result.end - result.start) / stage.doubling))
+
+
+def knee_seen(history: Sequence[StageResult]) -> bool:
+    """Some ramp was ended by the server, not by its own limits."""
+    return any(ended_early(result) for result in named(history, "ramp"))
+
+
+def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) -> Stage | Stop | None:
+    """The next stage of first contact, a reason to end the run, or None when the server is known well
+    enough.
+    """
+    singles = named(history, "single")
+    seconds = min(SINGLE_SECONDS, 0.1 * caps.seconds)
+    if not singles:
+        return Stage("single 1", Arrivals.SINGLE, seconds, drain=_patience(history, caps), seed=seed)
+    seen = unloaded(history)
+    if seen is None:
+        return _nothing_works(singles)
+    spent = elapsed(history)
+    if seen.requests < SINGLE_REQUESTS and len(singles) < 3 and spent < 0.15 * caps.seconds:
+        more = min(SINGLE_REQUESTS * seen.p50, 0.15 * caps.seconds - spent)
+        name = f"single {len(singles) + 1}"
+        return Stage(name, Arrivals.SINGLE, more, drain=_patience(history, caps), seed=seed + len(history))
+    reason = infeasible(history, slo)
+    if reason is not None:
+        return Stop(reason)
+    return _next_ramp(history, seen, slo, caps, seed)
+
+
+def first_rate(history: Sequence[StageResult], seen: Unloaded, caps: Caps) -> float | None:
+    """Where the next ramp begins, or None when ramps are over (req/s)."""
+    ramps = named(history, "ramp")
+    if knee_seen(history) or len(ramps) >= MOST_RAMPS:
+        return None
+    begin = top_of_ramp(ramps[-1]) / 2 if ramps else FIRST_LOAD / seen.p50
+    return begin if begin < 0.7 * caps.rate else None
+
+
+def _next_ramp(
+    history: Sequence[StageResult], seen: Unloaded, slo: Slo, caps: Caps, seed: int
+) -> Stage | None:
+    begin = first_rate(history, seen, caps)
+    if begin is None or (
+        named(history, "ramp") and top_of_ramp(named(history, "ramp")[-1]) > 0.97 * caps.rate
+    ):
+        return None
+    left = caps.seconds - elapsed(history)
+    allowed = max(0.4 * left, 2.0)
+    doubling = doubling_time(seen.p50, allowed)
+    seconds = min(doubling * math.log2(caps.rate / begin), allowed)
+    return Stage(
+        f"ramp {len(named(history, 'ramp')) + 1}",
+        Arrivals.RAMP,
+        seconds,
+        rate=begin,
+        doubling=doubling,
+        stop=ramp_stop(seen.p50, slo, caps, seen.failures / seen.requests),
+        drain=_patience(history, caps),
+        seed=seed + len(history),
+    )
+
+
+def _patience(history: Sequence[StageResult], caps: Caps) -> float:
+    """Seconds to wait for the last answers of a stage: never more than the run has left."""
+    return max(min(60.0, caps.seconds - elapsed(history)), 1.0)
+
+
+def _nothing_works(singles: list[StageResult]) -> Stop:
+    sent = sum(len(result.log) for result in singles)
+    if not sent:
+        return Stop("no request ended within the single-stream stage: give the run a longer budget")
+    return Stop(
+        f"all {sent} single requests failed: the target does not serve these requests even without load"
+    )
+
+
+def typical_capacity(history: Sequence[StageResult], seen: Unloaded) -> float | None:
+    """A cautious first guess from the ramps alone: 0.7 of the best throughput over a second or three
+    latencies.
+    """
+    found = [throughput(result, max(1.0, 3 * seen.p50)) for result in named(history, "ramp")]
+    best = max((value for value in found if value is not None), default=None)
+    return 0.7 * best if best else None
+
+
+def guess_sentence(guess: float) -> str:
+    """How `typical_capacity` is told."""
+    return f"no capacity is known: the ramp suggests about {rate(guess)}"

@@ -1,0 +1,54 @@
+"""Soak: a share of the capacity for long, to find leaks and drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from advisor.domain import Arrivals, Slo, Stage, StageResult, Stop
+from advisor.loadtest.plan.common import elapsed, named, rate
+from advisor.loadtest.plan.probe import next_probe, typical_capacity, unloaded
+from advisor.loadtest.protocol import Caps
+from advisor.units import format_seconds
+
+SHARE = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class SoakPlan:
+    """`rate` req/s (None: 0.7 of what a first ramp suggests) for `seconds`."""
+
+    slo: Slo
+    caps: Caps
+    rate: float | None = None
+    seconds: float = 600.0
+    seed: int = 0
+    scenario: str = "soak"
+
+    def next_stage(self, history: Sequence[StageResult]) -> Stage | Stop:
+        """First contact where the rate is unknown, then one long stage."""
+        done = named(history, "soak")
+        if done:
+            length = format_seconds(done[0].end - done[0].start)
+            return Stop(f"soak of {length} at {rate(done[0].stage.rate)} is done")
+        value = self.rate
+        if value is None:
+            probe = next_probe(history, self.slo, self.caps, self.seed)
+            if probe is not None:
+                return probe
+            seen = unloaded(history)
+            guess = typical_capacity(history, seen) if seen else None
+            if guess is None:
+                return Stop("no rate is known: the ramp gave no throughput; say the rate")
+            value = SHARE * guess
+        left = self.caps.seconds - elapsed(history)
+        seconds = max(min(self.seconds, 0.97 * left), 1.0)
+        drain = max(min(60.0, left - seconds), 1.0)
+        return Stage(
+            "soak",
+            Arrivals.POISSON,
+            seconds,
+            rate=min(value, self.caps.rate),
+            drain=drain,
+            seed=self.seed + len(history),
+        )

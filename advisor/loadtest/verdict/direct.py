@@ -1,0 +1,115 @@
+"""What one stage says about the objective by itself, without any model of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from advisor.domain import Floats, Slo, StageResult
+from advisor.loadtest.verdict.saturation import backlog_growth
+from advisor.units import format_seconds, quantile_name
+
+BATCHES = 20
+CONFIDENCE = 0.99  # one-sided, as LoadGen
+LONG_ENOUGH = 5.0  # times the bound: a shorter stage never left its empty start
+
+
+class Direct(StrEnum):
+    """Answer of one stage to "does this load hold the objective?"."""
+
+    MET = "met"
+    VIOLATED = "violated"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One bound in one stage: `share` of `requests` were over it, `allowed` may be; `effective` requests
+    after the dispersion of the sub-windows is taken into account.
+    """
+
+    bound: str
+    status: Direct
+    requests: int
+    share: float
+    allowed: float
+    effective: float
+
+    def sentence(self) -> str:
+        """`4.1 % of 2 300 requests over p95 ≤ 150 ms (5 % may be): met`."""
+        return (
+            f"{self.share * 100:.3g} % of {self.requests} requests over {self.bound} "
+            f"({self.allowed * 100:.3g} % may be): {self.status}"
+        )
+
+
+def dispersion(over: NDArray[np.bool_]) -> float:
+    """How many times the variance of a share exceeds the binomial one, because neighbours in time are
+    alike.
+
+    Method of batch means: variance of the shares of BATCHES consecutive sub-windows over p(1−p)/m; never
+    below 1.
+    """
+    size = over.size // BATCHES
+    share = float(over.mean()) if over.size else 0.0
+    if size < 2 or share in {0.0, 1.0}:
+        return 1.0
+    shares = over[: size * BATCHES].reshape(BATCHES, size).mean(axis=1)
+    return max(1.0, float(shares.var(ddof=1)) / (share * (1 - share) / size))
+
+
+def share_bounds(over: float, requests: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """One-sided Clopper-Pearson bounds (low, high) of a share, from counts that may be fractional."""
+    low = float(stats.beta.ppf(1 - confidence, over, requests - over + 1)) if over > 0 else 0.0
+    high = float(stats.beta.ppf(confidence, over + 1, requests - over)) if over < requests else 1.0
+    return low, high
+
+
+def judge_share(bound: str, over: NDArray[np.bool_], allowed: float) -> Evidence:
+    """Compare the share of True with `allowed`, at CONFIDENCE, with the effective number of requests."""
+    n = over.size
+    if n == 0:
+        return Evidence(bound, Direct.UNDECIDED, 0, 0.0, allowed, 0.0)
+    effective = n / dispersion(over)
+    share = float(over.mean())
+    low, high = share_bounds(share * effective, effective)
+    status = Direct.MET if high <= allowed else Direct.VIOLATED if low > allowed else Direct.UNDECIDED
+    return Evidence(bound, status, n, share, allowed, effective)
+
+
+def latency_evidence(latency: Floats, quantile: float, seconds: float) -> Evidence:
+    """`latency` (s) against one bound: at most 1 − quantile of it may be longer than `seconds`."""
+    name = f"{quantile_name(quantile)} ≤ {format_seconds(seconds)}"
+    return judge_share(name, latency > seconds, round(1 - quantile, 9))
+
+
+def stage_evidence(result: StageResult, slo: Slo) -> tuple[Evidence, ...]:
+    """One `Evidence` a bound of the objective, the error ratio last. Latencies are those of successful
+    requests.
+    """
+    log = result.log
+    found = [latency_evidence(log.latency[log.ok], b.quantile, b.seconds) for b in slo.latency]
+    found.append(judge_share(f"error ratio ≤ {slo.error_ratio * 100:.3g} %", ~log.ok, slo.error_ratio))
+    return tuple(found)
+
+
+def stage_status(result: StageResult, slo: Slo) -> Direct:
+    """MET when every latency bound is met and errors are not shown to be over; VIOLATED when any bound is.
+
+    A small error ratio cannot be shown to be *met* by one stage (0.1 % needs 4 600 requests): it only
+    vetoes. A stage that is short against the bound, or whose backlog grows, would not have met it for long:
+    it stays undecided.
+    """
+    evidence = stage_evidence(result, slo)
+    if any(e.status is Direct.VIOLATED for e in evidence):
+        return Direct.VIOLATED
+    met = evidence[-1].requests > 0 and all(e.status is Direct.MET for e in evidence[:-1])
+    longest = max((bound.seconds for bound in slo.latency), default=0.0)
+    steady = result.dropped == 0 and result.end - result.start >= LONG_ENOUGH * longest
+    if met and steady and not backlog_growth(result).saturated:
+        return Direct.MET
+    return Direct.UNDECIDED

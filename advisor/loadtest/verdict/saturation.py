@@ -1,0 +1,75 @@
+"""Does the server keep up with what is asked of it?"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from advisor.domain import Floats, RequestLog, StageResult
+
+POINTS = 60
+FEWEST = 30  # requests; below, nothing is said
+SURE = 3.0  # t of the slope
+MATTERS = 0.01  # of the arrivals pile up
+
+
+def in_flight_at(log: RequestLog, times: Floats) -> Floats:
+    """Number of requests between their intended start and their end at each of `times`."""
+    arrived = np.searchsorted(log.intended, times, side="right")
+    ended = np.searchsorted(np.sort(log.end), times, side="right")
+    return (arrived - ended).astype(float)
+
+
+def peak_in_flight(log: RequestLog) -> int:
+    """Most requests in flight at once."""
+    return int(in_flight_at(log, log.intended).max()) if len(log) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Slope of the number in flight (requests/s) over a stage, its t value, and whether the server falls
+    behind.
+    """
+
+    slope: float
+    t: float
+    saturated: bool
+
+
+def backlog_growth(result: StageResult) -> Growth:
+    """OLS of the number in flight on time over the asking, Newey-West (HAC) errors because neighbours are
+    alike.
+
+    The idea is GuideLLM's over-saturation test. Saturated: t above 3, more than 1 % of the arrivals pile
+    up, and the second half holds at least half as many again as the first.
+    """
+    log, seconds = result.log, result.end - result.start
+    if len(log) < FEWEST or seconds <= 0:
+        return Growth(0.0, 0.0, False)
+    times = np.linspace(result.start, result.end, POINTS + 2)[1:-1]
+    depth = in_flight_at(log, times)
+    if float(np.ptp(depth)) == 0:
+        return Growth(0.0, 0.0, False)
+    slope, t = hac_slope(times, depth, lags=POINTS // 5)
+    half = POINTS // 2
+    saturated = (
+        t > SURE
+        and slope > MATTERS * len(log) / seconds
+        and depth[half:].mean() > 1.5 * depth[:half].mean() + 1
+    )
+    return Growth(slope, t, bool(saturated))
+
+
+def hac_slope(x: Floats, y: Floats, lags: int) -> tuple[float, float]:
+    """Slope of y on x and its t value with Newey-West errors (statsmodels OLS, `cov_type="HAC"`)."""
+    import statsmodels.api as sm
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a perfect line divides by a zero error
+        fit = sm.OLS(y, sm.add_constant(x - x.mean())).fit(
+            cov_type="HAC", cov_kwds={"maxlags": max(lags, 1), "use_correction": True}
+        )
+        slope, t = float(fit.params[1]), float(fit.tvalues[1])
+    return slope, t if np.isfinite(t) else float(np.sign(slope) * 1e6)

@@ -1,0 +1,46 @@
+"""Where a server's warm-up ends, found in the data: JIT, lazy loading, cold caches, first connections."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from advisor.domain import Floats, StageResult
+
+BATCH = 5  # MSER-5
+FEWEST = 20  # below, nothing is cut
+SLOWER = 1.15  # the cut part must be this much slower than the rest: MSER alone cuts noise
+
+
+def warm_up_length(latencies: Floats) -> int:
+    """How many of the first latencies (s, in order) belong to the warm-up.
+
+    MSER-5 (White 1997, "An effective truncation heuristic for bias reduction in simulation output"): the
+    truncation that minimises the standard error of the mean of what remains, on batches of five, at most
+    half of the data. Taken on logarithms, so that one outlier is no warm-up.
+    """
+    count = latencies.size // BATCH
+    if latencies.size < FEWEST:
+        return 0
+    logs = np.log(np.maximum(latencies[: count * BATCH], 1e-9))
+    batches = logs.reshape(count, BATCH).mean(axis=1)
+    remaining = np.arange(count, 0, -1, dtype=float)
+    total = np.cumsum(batches[::-1])[::-1]
+    squares = np.cumsum((batches**2)[::-1])[::-1]
+    score = np.maximum(squares - total**2 / remaining, 0.0) / remaining**2
+    cut = int(np.argmin(score[: count // 2 + 1])) * BATCH
+    if cut and np.median(latencies[:cut]) < SLOWER * np.median(latencies[cut:]):
+        return 0
+    return cut
+
+
+def without_warm_up(result: StageResult) -> StageResult:
+    """The stage from the end of its warm-up on. For single streams: there a cut leaves the server's state
+    untouched.
+    """
+    cut = warm_up_length(result.log.service)
+    if not cut:
+        return result
+    keep = np.arange(cut, len(result.log), dtype=np.int64)
+    return dataclasses.replace(result, start=float(result.log.intended[cut]), log=result.log.select(keep))
