@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from advisor.domain import LatencyBound, Slo
@@ -24,8 +25,8 @@ def parse_duration(text: str | float) -> float:
         if match is None:
             raise ValueError(f"'{text}' is not a duration: write 150ms, 45s, 20m or 1h")
         seconds = float(match["number"]) * _SECONDS[match["unit"]]
-    if seconds <= 0:
-        raise ValueError(f"'{text}' is not a duration: it must be above zero")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"'{text}' is not a duration: it must be above zero and finite")
     return seconds
 
 
@@ -103,11 +104,20 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001) -> Slo:
             ttft.append(LatencyBound(parse_quantile(name.removeprefix("ttft_")), parse_duration(value)))
         else:
             latency.append(LatencyBound(parse_quantile(name), parse_duration(value)))
+    _no_quantile_twice(latency, "")
+    _no_quantile_twice(ttft, "ttft_")
     return Slo(tuple(sorted(latency)), error_ratio, tuple(sorted(ttft)))
 
 
+def _no_quantile_twice(bounds: list[LatencyBound], prefix: str) -> None:
+    quantiles = [bound.quantile for bound in bounds]
+    for quantile in quantiles:
+        if quantiles.count(quantile) > 1:
+            raise ValueError(f"{prefix}{quantile_name(quantile)} has two bounds: give one")
+
+
 def format_seconds(seconds: float) -> str:
-    """`3.2 ms`, `150 ms`, `1.50 s`, `2 min 5 s`: three digits at most."""
+    """`3.2 ms`, `150 ms`, `1.5 s`, `2 min 5 s`, `1 h 30 min`: three digits at most."""
     if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"
     if seconds < 120:

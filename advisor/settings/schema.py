@@ -1,23 +1,20 @@
-"""`advisor.yaml` as typed settings, read once where the program is put together.
-
-Every mistake is one sentence with the key, the line and what was expected. Unknown keys are mistakes.
-"""
+"""The keys of `advisor.yaml` with their types, units, defaults and limits. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -31,15 +28,61 @@ Ratio = Annotated[float, BeforeValidator(parse_ratio)]
 Cores = Annotated[float, BeforeValidator(parse_cores)]
 
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.]+)?")
+
+
 def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not a URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or ""):
         raise ValueError(f"'{text}' is not a URL: write http://host:port")
     try:
-        _ = parts.port
+        port = parts.port
     except ValueError:
-        raise ValueError(f"'{text}' is not a URL: its port must be a number from 1 to 65535") from None
+        port = 0
+    if port == 0:
+        raise ValueError(f"'{text}' is not a URL: its port must be a number from 1 to 65535")
     return text.rstrip("/")
+
+
+def _not_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a duration such as 150ms, found {str(value).lower()}")  # noqa: TRY004
+    return value
+
+
+def _quoted(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError(f"YAML reads this as the number {value}: write it in quotes")  # noqa: TRY004
+    return value
+
+
+def _expect(value: object) -> object:
+    text = str(value)
+    if value is not None and not re.fullmatch(r"[1-5](\d\d|xx)", text):
+        raise ValueError(f"'{text}' is not a status: write 200 or 4xx")
+    return None if value is None else text
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _ascending(pair: tuple[int, int]) -> tuple[int, int]:
+    low, high = pair
+    if not 1 <= low <= high:
+        raise ValueError(f"[{low}, {high}] is not a range: write [lowest, highest], both 1 or more")
+    return pair
+
+
+def _target_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", text):
+        raise ValueError(
+            f"'{text}' is not a name: use a-z, 0-9, '-' and '.', at most 63 characters, such as heart-disease"
+        )
+    return text
 
 
 def _cron(text: str) -> str:
@@ -52,6 +95,7 @@ def _cron(text: str) -> str:
     return text
 
 
+Range = Annotated[tuple[int, int], AfterValidator(_ascending)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Cron = Annotated[str, AfterValidator(_cron)]
 
@@ -66,8 +110,8 @@ class OpenAiChatSettings(Settings):
     """A chat completion, streamed unless told; `prompt_words` and `max_tokens` are drawn from lo..hi."""
 
     model: str
-    prompt_words: tuple[int, int] = (20, 200)
-    max_tokens: tuple[int, int] = (16, 128)
+    prompt_words: Range = (20, 200)
+    max_tokens: Range = (16, 128)
     stream: bool = True
 
 
@@ -82,8 +126,8 @@ class ImageSettings(Settings):
     """Random pictures, width and height drawn from lo..hi (pixels)."""
 
     format: Literal["png", "jpeg"] = "jpeg"
-    width: tuple[int, int] = (224, 640)
-    height: tuple[int, int] = (224, 640)
+    width: Range = (224, 640)
+    height: Range = (224, 640)
     field: str | None = None  # of a multipart form; the raw body otherwise
 
 
@@ -100,7 +144,7 @@ class PayloadSettings(Settings):
     locustfile: Path | None = None
     invalid: bool = False
     pool: int = Field(default=256, ge=1, le=100_000)
-    zipf: float | None = Field(default=None, gt=0)
+    zipf: float | None = Field(default=None, gt=0, lt=math.inf)
 
     @property
     def source(self) -> str:
@@ -130,12 +174,14 @@ class PayloadSettings(Settings):
 class RequestSettings(Settings):
     """One kind of request. `expect` is a status (`200`), a class (`4xx`) or None for 2xx and 3xx."""
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = "POST"
+    method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], BeforeValidator(_upper)] = (
+        "POST"
+    )
     path: str = "/"
     payload: PayloadSettings | None = None
-    expect: str | None = Field(default=None, pattern=r"^[1-5](\d\d|xx)$", coerce_numbers_to_str=True)
-    weight: float = Field(default=1.0, gt=0)
-    headers: dict[str, str] = {}
+    expect: Annotated[str | None, BeforeValidator(_expect)] = None
+    weight: float = Field(default=1.0, gt=0, lt=math.inf)
+    headers: dict[str, Annotated[str, BeforeValidator(_quoted)]] = {}
 
     @field_validator("path")
     @classmethod
@@ -162,8 +208,8 @@ class ObserveSettings(Settings):
 class SloSettings(Settings):
     """`{latency: {p95: 150ms}, error_ratio: 0.1%}`."""
 
-    latency: dict[str, str | float] = {}
-    ttft: dict[str, str | float] = {}
+    latency: dict[str, Annotated[str | float, BeforeValidator(_not_boolean)]] = {}
+    ttft: dict[str, Annotated[str | float, BeforeValidator(_not_boolean)]] = {}
     error_ratio: Ratio = 0.001
 
     @model_validator(mode="after")
@@ -183,7 +229,7 @@ class SloSettings(Settings):
 class LimitSettings(Settings):
     """What a run may never exceed."""
 
-    rate: float = Field(default=1000.0, gt=0)
+    rate: float = Field(default=1000.0, gt=0, lt=math.inf)
     in_flight: int = Field(default=1000, ge=1, le=20_000)
     duration: Seconds = 1200.0
     abort_error_ratio: Ratio = 0.5
@@ -210,9 +256,9 @@ class ScenarioSettings(Settings):
     """How a scheduled or asked run is shaped; None leaves the scenario's own default."""
 
     budget: Seconds | None = None
-    rate: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0, lt=math.inf)
     duration: Seconds | None = None
-    factor: float | None = Field(default=None, gt=1)
+    factor: float | None = Field(default=None, gt=1, lt=math.inf)
 
 
 class ReferenceSettings(Settings):
@@ -235,7 +281,7 @@ class ScalingSettings(Settings):
     cpu_request: Cores | None = None
     cpu_limit: Cores | None = None
     metrics_adapter: bool = True  # a Prometheus adapter or KEDA serves external metrics
-    cost_per_replica_hour: float | None = Field(default=None, ge=0)
+    cost_per_replica_hour: float | None = Field(default=None, ge=0, lt=math.inf)
     reference: ReferenceSettings | None = None
 
     @model_validator(mode="after")
@@ -257,7 +303,7 @@ class BlackoutSettings(Settings):
 class TargetSettings(Settings):
     """A model service under advice."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
+    name: Annotated[str, AfterValidator(_target_name)]
     url: HttpUrl
     requests: list[RequestSettings] = Field(min_length=1)
     observe: ObserveSettings = ObserveSettings()
@@ -268,11 +314,11 @@ class TargetSettings(Settings):
         Literal["capacity", "soak", "spike", "smoke", "load", "stress", "replay"], ScenarioSettings
     ] = {}
     scaling: ScalingSettings = ScalingSettings()
-    demand_rps: float | None = Field(default=None, gt=0)
+    demand_rps: float | None = Field(default=None, gt=0, lt=math.inf)
     production: bool = False
     allow_production_load: bool = False
     blackout: list[BlackoutSettings] = []
-    version: str | None = None
+    version: Annotated[str | None, BeforeValidator(_quoted)] = None
 
 
 class PrometheusSettings(Settings):
@@ -353,111 +399,3 @@ class AdvisorSettings(Settings):
                 return target
         known = ", ".join(target.name for target in self.targets)
         raise ConfigurationError(f"no target '{name}' in the configuration", hint=f"it has: {known}")
-
-
-def load(path: Path) -> AdvisorSettings:
-    """Read and check a configuration file; relative payload paths become absolute, seen from the file.
-
-    Raises:
-        ConfigurationError: unreadable, not YAML, or wrong; every mistake with its key and line.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"cannot read {path}: it is not UTF-8 text") from None
-    return parse(text, str(path), path.resolve().parent)
-
-
-def parse(text: str, name: str = "advisor.yaml", folder: Path | None = None) -> AdvisorSettings:
-    """Settings from YAML text; `folder` is where relative paths start.
-
-    Raises:
-        ConfigurationError: as in `load`.
-    """
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{name}:{line}: not YAML: {error.problem}") from None
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{name}: expected keys such as 'targets:', found {type(data).__name__}")
-    try:
-        settings = AdvisorSettings.model_validate(data)
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentences(error, name, tree))) from None
-    return _with_absolute_paths(settings, folder) if folder else settings
-
-
-def _sentences(error: ValidationError, name: str, tree: yaml.Node | None) -> Iterator[str]:
-    for problem in error.errors():
-        loc = [part for part in problem["loc"] if part != "[key]"]
-        line = _line(tree, loc)
-        key = ".".join(str(part) for part in loc) or "file"
-        if problem["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(loc[:-1]))
-            yield f"{name}:{line}: unknown key '{key}'" + (f"; known here: {known}" if known else "")
-        elif problem["type"] == "missing":
-            yield f"{name}:{line}: key '{key}' is missing"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            yield f"{name}:{line}: {key}: {message}"
-
-
-def _line(node: yaml.Node | None, loc: Sequence[str | int]) -> int:
-    line = node.start_mark.line + 1 if node else 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if str(k.value) == str(part)), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _known_keys(loc: Sequence[str | int]) -> list[str]:
-    model: Any = AdvisorSettings
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        found = next(iter(_models(field.annotation)), None) if field else None
-        if found is None:
-            return []
-        model = found
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _models(annotation: Any) -> Iterator[type[Settings]]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models(inner)
-
-
-def _with_absolute_paths(settings: AdvisorSettings, folder: Path) -> AdvisorSettings:
-    return settings.model_copy(
-        update={"targets": [_target_with_paths(target, folder) for target in settings.targets]}
-    )
-
-
-def _target_with_paths(target: TargetSettings, folder: Path) -> TargetSettings:
-    requests = []
-    for request in target.requests:
-        payload = request.payload
-        if payload is not None:
-            paths = {
-                name: folder / value
-                for name in ("file", "jsonl", "json_schema", "locustfile")
-                if (value := getattr(payload, name)) is not None
-            }
-            payload = payload.model_copy(update=paths)
-        requests.append(request.model_copy(update={"payload": payload}))
-    return target.model_copy(update={"requests": requests})
