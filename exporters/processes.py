@@ -90,7 +90,7 @@ def by_port(port: int, own_pid: int) -> list[psutil.Process]:
     denied = 0
     for pid in psutil.pids():
         try:
-            held = any(str(fd.readlink()) in sockets for fd in (proc / str(pid) / "fd").iterdir())
+            held = any(_link(fd) in sockets for fd in (proc / str(pid) / "fd").iterdir())
             if held and pid == own_pid:
                 own = True
             elif held:
@@ -98,7 +98,7 @@ def by_port(port: int, own_pid: int) -> list[psutil.Process]:
         except PermissionError:
             denied += 1
         except (OSError, psutil.NoSuchProcess):
-            continue  # it ended, or closed that file, while we looked
+            continue  # it ended while we looked
     if holders:
         return topmost(holders)
     if own:
@@ -120,6 +120,13 @@ def _listening_inodes(proc: Path, port: int) -> set[str]:
             if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
                 inodes.add(fields[9])
     return inodes
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""  # closed while we looked
 
 
 def topmost(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
