@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from advisor.domain import (
+    Arrivals,
+    LatencyBound,
+    Outcome,
+    Refusal,
+    RequestLog,
+    Run,
+    RunStatus,
+    Slo,
+    Stage,
+    StageResult,
+    Verdict,
+    VerdictStatus,
+)
+from advisor.store import Second, Store
+from tests.store import strategies
+from tests.store.same import same
+
+SLO = Slo((LatencyBound(0.95, 0.1),))
+_numbers = itertools.count()
+STAGE = Stage("warm", Arrivals.POISSON, 10.0, rate=5.0)
+
+
+def a_run(run_id: str = "r1", **changes: object) -> Run:
+    return replace(Run(run_id, "heart", "capacity", SLO, 1000.0, RunStatus.RUNNING), **changes)  # type: ignore[arg-type]
+
+
+def a_log(start: float, count: int, outcome: Outcome = Outcome.OK) -> RequestLog:
+    intended = start + np.arange(count) / (count + 1)
+    return RequestLog(
+        intended,
+        intended + 0.001,
+        intended + 0.05,
+        np.full(count, outcome, np.int8),
+        np.zeros(count, np.int16),
+    )
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(run=strategies.runs)
+def test_any_run_comes_back_as_it_was(store: Store, run: Run) -> None:
+    run = replace(run, run_id=f"r{next(_numbers)}")  # one store sees all examples
+    store.runs.add(run)
+
+    assert same(store.runs.get(run.run_id), run)
+    assert store.runs.head(run.run_id) == replace(run, stages=())
+
+
+def test_a_stage_takes_the_place_of_its_seconds(store: Store) -> None:
+    store.runs.add(a_run())
+    store.runs.begin_stage("r1", 0, STAGE)
+    for i in range(3):
+        store.runs.add_second("r1", 0, Second(float(i), i + 1.0, a_log(i, 5), dropped=i))
+
+    under_way = store.runs.get("r1")
+    assert under_way is not None
+    assert (len(under_way.stages[0].log), under_way.stages[0].dropped) == (15, 3)
+
+    result = StageResult(STAGE, 0.0, 3.0, a_log(0, 15), dropped=3)
+    store.runs.end_stage("r1", 0, result)
+
+    ended = store.runs.get("r1")
+    assert ended is not None
+    assert same(ended.stages, (result,))
+
+
+def test_a_summary_counts_failures_and_takes_quantiles_of_successes(store: Store) -> None:
+    log = RequestLog.concat([a_log(0, 99), a_log(1, 3, Outcome.TIMEOUT)])
+    store.runs.add(a_run(stages=(StageResult(STAGE, 0.0, 2.0, log, dropped=7),)))
+
+    (summary,) = store.runs.stages("r1")
+
+    assert (summary.requests, summary.errors, summary.dropped) == (102, 3, 7)
+    assert summary.p95 == pytest.approx(0.05)
+    assert summary.offered_rps == pytest.approx(109 / 2)
+    assert summary.stage == STAGE
+
+
+def test_an_interrupted_run_keeps_its_stages_and_the_seconds_of_the_last(store: Store) -> None:
+    store.runs.add(a_run(), owner="dead")
+    first = StageResult(STAGE, 0.0, 2.0, a_log(0, 9))
+    store.runs.begin_stage("r1", 0, STAGE)
+    store.runs.end_stage("r1", 0, first)
+    second = replace(STAGE, name="hot", rate=50.0)
+    store.runs.begin_stage("r1", 1, second)
+    store.runs.add_second("r1", 1, Second(3.0, 4.0, a_log(3, 50), 1, 0.002, 0.5))
+    store.runs.add_second("r1", 1, Second(4.0, 5.0, a_log(4, 40), 2, 0.004, 0.7))
+
+    assert store.runs.interrupt("r1", now=2000.0, reason="the advisor died")
+
+    run = store.runs.get("r1")
+    assert run is not None
+    assert (run.status, run.ended_at, run.reason) == (RunStatus.INTERRUPTED, 2000.0, "the advisor died")
+    assert same(run.stages[0], first)
+    kept = run.stages[1]
+    assert (kept.stage, kept.start, kept.end, len(kept.log)) == (second, 3.0, 5.0, 90)
+    assert (kept.dropped, kept.drained, kept.dispatch_delay_p99) == (3, False, 0.004)
+    assert kept.generator_cpu == pytest.approx(0.6)
+    assert store.runs.stages("r1")[1].requests == 90
+
+
+def test_a_stage_without_a_second_is_no_stage_after_an_interruption(store: Store) -> None:
+    store.runs.add(a_run())
+    store.runs.begin_stage("r1", 0, STAGE)
+
+    store.runs.interrupt("r1", now=1.0, reason="killed")
+
+    assert store.runs.stages("r1") == ()
+
+
+def test_a_run_ends_once(store: Store, open_store: Callable[[], Store]) -> None:
+    store.runs.add(a_run())
+    assert open_store().runs.interrupt("r1", now=5.0, reason="lost its lease")
+
+    assert not store.runs.finish(a_run(status=RunStatus.DONE, ended_at=6.0))
+    assert not store.runs.interrupt("r1", now=7.0, reason="again")
+    head = store.runs.head("r1")
+    assert head is not None
+    assert head.ended_at == 5.0
+
+
+def test_finish_writes_verdict_and_capacity(store: Store) -> None:
+    store.runs.add(a_run())
+    done = a_run(
+        status=RunStatus.DONE,
+        ended_at=6.0,
+        verdict=Verdict(VerdictStatus.VALID, ("enough requests",)),
+        capacity=Refusal("no", at_least=3.0),
+        findings={"knee": 7.5},
+    )
+
+    assert store.runs.finish(done)
+    assert store.runs.head("r1") == done
+
+
+def test_newest_takes_only_the_asked_verdict_scenario_and_version(store: Store) -> None:
+    valid, invalid = Verdict(VerdictStatus.VALID), Verdict(VerdictStatus.INVALID)
+    store.runs.add(a_run("old", started_at=1.0, verdict=valid, version="v1"))
+    store.runs.add(a_run("good", started_at=2.0, verdict=valid, version="v2"))
+    store.runs.add(a_run("bad", started_at=3.0, verdict=invalid, version="v2"))
+    store.runs.add(a_run("soak", started_at=4.0, verdict=valid, scenario="soak"))
+    store.runs.add(a_run("other", started_at=5.0, verdict=valid, target="lung"))
+
+    def newest(**query: object) -> str | None:
+        run = store.runs.newest("heart", **query)  # type: ignore[arg-type]
+        return run.run_id if run else None
+
+    assert newest() == "good"
+    assert newest(version="v1") == "old"
+    assert newest(verdicts=(VerdictStatus.INVALID,)) == "bad"
+    assert newest(verdicts=(VerdictStatus.INCONCLUSIVE,)) is None
+
+
+def test_the_list_is_newest_first_and_pages(store: Store) -> None:
+    for i in range(5):
+        store.runs.add(a_run(f"r{i}", started_at=float(i), target="heart" if i % 2 else "lung"))
+
+    assert [run.run_id for run in store.runs.list(limit=2)] == ["r4", "r3"]
+    assert [run.run_id for run in store.runs.list(before=3.0)] == ["r2", "r1", "r0"]
+    assert [run.run_id for run in store.runs.list(target="heart")] == ["r3", "r1"]
+    assert store.runs.list(status=RunStatus.DONE) == ()
+
+
+def test_a_fit_is_kept_by_run_and_replaced(store: Store) -> None:
+    store.runs.add(a_run())
+    store.runs.put_fit(a_run(), b"one", now=1.0)
+    store.runs.put_fit(a_run(), b"two", now=2.0)
+
+    assert store.runs.fit("r1") == b"two"
+    assert store.runs.fit("r2") is None

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from advisor.domain import Histogram, Window
+from advisor.store import Store
+from tests.store.same import same
+
+HOUR = 3600.0
+START = 1_700_000_000 // 3600 * HOUR
+
+
+def a_window(start: float, seconds: float = 15.0, ok: float = 30.0) -> Window:
+    latency = Histogram(np.array([0.01, 0.1]), np.array([ok, 0.0, 0.0]))
+    return Window(start, start + seconds, {"ok": ok}, latency, cpu_cores=0.5, replicas=2)
+
+
+def test_windows_are_the_same_before_and_after_packing(store: Store) -> None:
+    windows = [a_window(START + 15 * i, ok=float(i)) for i in range(300)]
+    for window in windows:
+        store.windows.append({"heart": window})
+    live = store.windows.between("heart", START, START + 2 * HOUR)
+
+    assert store.windows.pack(now=START + HOUR + 60) == 240
+
+    assert same(live, tuple(windows))
+    assert same(store.windows.between("heart", START, START + 2 * HOUR), live)
+    assert store.windows.count("heart") == 300
+
+
+def test_between_gives_what_overlaps(store: Store) -> None:
+    for i in range(4):
+        store.windows.append({"heart": a_window(START + 15 * i), "lung": a_window(START)})
+
+    found = store.windows.between("heart", START + 20, START + 31)
+
+    assert [window.start - START for window in found] == [15, 30]
+    assert store.windows.between("heart", START + 60, START + 90) == ()
+
+
+def test_a_late_window_joins_its_packed_hour(store: Store) -> None:
+    store.windows.append({"heart": a_window(START + 30)})
+    store.windows.pack(now=START + HOUR)
+    store.windows.append({"heart": a_window(START)})
+    store.windows.pack(now=START + HOUR)
+
+    assert [w.start - START for w in store.windows.between("heart", START, START + HOUR)] == [0, 30]
+
+
+def test_demand_is_the_mean_of_each_observed_minute(store: Store) -> None:
+    for i in range(8):
+        store.windows.append({"heart": a_window(START + 15 * i, ok=15.0 * (i + 1))})
+
+    times, rps = store.windows.demand("heart", START, START + HOUR)
+
+    np.testing.assert_allclose(times, [START, START + 60])
+    np.testing.assert_allclose(rps, [2.5, 6.5])
+
+
+def test_a_gap_in_demand_is_left_out_and_is_no_zero(store: Store) -> None:
+    store.windows.append({"heart": a_window(START, 60.0, ok=60.0)})
+    store.windows.append({"heart": a_window(START + 180, 15.0, ok=60.0)})  # too little of its minute
+    store.windows.append({"heart": a_window(START + 240, 30.0, ok=60.0)})
+
+    times, rps = store.windows.demand("heart", START, START + HOUR)
+
+    np.testing.assert_allclose(times, [START, START + 240])
+    np.testing.assert_allclose(rps, [1.0, 2.0])
+
+
+def test_a_window_across_the_hour_counts_in_both(store: Store) -> None:
+    store.windows.append({"heart": a_window(START + HOUR - 120, 240.0, ok=480.0)})
+
+    times, rps = store.windows.demand("heart", START, START + 2 * HOUR)
+
+    np.testing.assert_allclose(times - START, HOUR + np.array([-120, -60, 0, 60]))
+    np.testing.assert_allclose(rps, 2.0)
+
+
+def test_the_same_window_twice_counts_once(store: Store) -> None:
+    for _ in range(2):
+        store.windows.append({"heart": a_window(START, 60.0, ok=60.0)})
+
+    assert store.windows.demand("heart", START, START + 60)[1].tolist() == [1.0]
+    assert store.windows.count("heart") == 1
+
+
+def test_prune_forgets_the_old_and_keeps_the_rest(store: Store) -> None:
+    for hour in range(4):
+        store.windows.append({"heart": a_window(START + hour * HOUR, 60.0)})
+    store.windows.pack(now=START + 2 * HOUR)
+
+    store.windows.prune(before=START + 2 * HOUR + 120)
+
+    left = store.windows.between("heart", START, START + 5 * HOUR)
+    assert [window.start - START for window in left] == [3 * HOUR]
+    times, _ = store.windows.demand("heart", START, START + 5 * HOUR)
+    assert times.min() >= START + 2 * HOUR
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_newest(store: Store, packed: bool) -> None:
+    assert store.windows.newest("heart") is None
+    for i in range(3):
+        store.windows.append({"heart": a_window(START + 15 * i)})
+    if packed:
+        store.windows.pack(now=START + HOUR)
+
+    newest = store.windows.newest("heart")
+    assert newest is not None
+    assert newest.start == START + 30
