@@ -335,11 +335,15 @@ class GrafanaSettings(Settings):
 
 
 class ApiSettings(Settings):
-    """Where the service listens; off loopback it needs both tokens' variables to be set."""
+    """Where the service listens; off loopback at least one token's variable must be set.
+
+    `hosts`: further names it answers to on loopback, such as those of a reverse proxy before it.
+    """
 
     listen: str = "127.0.0.1:8000"
     viewer_token_env: str = "ADVISOR_VIEWER_TOKEN"  # noqa: S105
     operator_token_env: str = "ADVISOR_OPERATOR_TOKEN"  # noqa: S105
+    hosts: list[str] = []
 
     @field_validator("listen")
     @classmethod
