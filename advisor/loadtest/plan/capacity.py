@@ -9,17 +9,16 @@ exact mixture.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, Stage, StageResult, Stop
+from advisor.loadtest.plan.answer import bracket, ceiling, conclude, steady, what_to_raise
 from advisor.loadtest.plan.common import elapsed, last_moment, named, numbered, rate, throughput
 from advisor.loadtest.plan.estimate import Estimator, Quick, QuickEstimate
 from advisor.loadtest.plan.probe import (
     Unloaded,
-    infeasible,
     knee_seen,
     next_probe,
     top_of_ramp,
@@ -85,12 +84,12 @@ class CapacityPlan:
         left = self._left(history)
         if seen is None or any(_recovered(result, seen) for result in cooling):
             return None
-        if len(cooling) == 3 or left < SHORTEST:
-            waited = last_moment(history[-1]) - last_moment(history[loaded[-1]])
-            return Stop(
-                f"the server has not recovered {format_seconds(max(waited, 0.0))} after stage "
-                f"'{history[loaded[-1]].stage.name}': its backlog did not drain"
-            )
+        name = history[loaded[-1]].stage.name
+        if len(cooling) == 3:
+            waited = format_seconds(last_moment(history[-1]) - history[loaded[-1]].end)
+            return Stop(f"the server has not recovered {waited} after stage '{name}': its backlog stays")
+        if left < SHORTEST:
+            return Stop(f"the budget ended while the backlog of stage '{name}' was still there")
         seconds = min(max(5 * seen.p50, SHORTEST), left)
         return Stage(
             numbered("cool-down", history),
@@ -101,25 +100,29 @@ class CapacityPlan:
         )
 
     def _top(self, history: Sequence[StageResult], seen: Unloaded) -> Stage | Stop | None:
-        """The ramp met no knee: hold the highest allowed rate. None when that rate turns out too high."""
+        """The ramps met no knee: hold the highest allowed rate, reached in steps of CLIMB. None when it is
+        too high.
+        """
         tops = named(history, "top")
         states = [stage_status(result, self.slo) for result in tops]
         if states and states[-1] is Direct.VIOLATED:
             return None
-        ceiling = self._ceiling(history)
-        if Direct.MET in states:
-            held = tops[states.index(Direct.MET)].stage.rate
+        limit = ceiling(history, self.caps)
+        held = max((r.stage.rate for r, s in zip(tops, states, strict=True) if s is Direct.MET), default=0.0)
+        if held >= 0.99 * limit:
+            found = f"{rate(held)} holds the objective and no knee was reached"
+            return Stop(f"{found}: {what_to_raise(limit, self.caps)}")
+        reached = max(
+            [top_of_ramp(r) for r in named(history, "ramp")] + [r.stage.rate for r in tops] or [limit]
+        )
+        target = min(limit, CLIMB * reached)
+        if states.count(Direct.UNDECIDED) == MOST_TOPS or self._left(history) < self._useful(seen):
+            met = f", {rate(held)} holds the objective" if held else ""
             return Stop(
-                f"{rate(held)} holds the objective and no knee was reached: the capacity is at least that; "
-                f"raise the rate cap ({rate(self.caps.rate)}) to find it"
+                f"no knee up to {rate(reached)}{met}: the budget of {format_seconds(self.caps.seconds)} is too "
+                f"short to know more at {rate(target)}"
             )
-        left = self._left(history)
-        if len(tops) == MOST_TOPS or left < SHORTEST:
-            return Stop(
-                f"no knee up to {rate(ceiling)}, and {sum(len(r.log) for r in tops)} requests there do not "
-                "show that the objective holds: raise the budget"
-            )
-        return self._poisson(numbered("top", history), ceiling, history, seen)
+        return self._poisson(numbered("top", history), target, history, seen)
 
     def _search(self, history: Sequence[StageResult], seen: Unloaded) -> Stage | Stop:
         estimate = self.quick(history, self.slo)
@@ -127,9 +130,11 @@ class CapacityPlan:
         guess = self._guess(history, seen, estimate)
         if guess is None:
             return Stop("no load stage gave an answer to start from: nothing completed in the ramp")
-        if not named(history, "volley") and left >= SHORTEST:
+        if not named(history, "volley") and left >= 0.5 * self.caps.seconds:
             return self._volley(history, seen, estimate, guess)
-        if self._settled(history, estimate) or left < self._reserve() + SHORTEST:
+        if not named(history, "knee") and self._useful(seen) <= left < self._reserve() + self._useful(seen):
+            return self._poisson(numbered("knee", history), guess, history, seen)  # no time for both
+        if self._settled(history, estimate) or left < self._reserve() + self._useful(seen):
             return self._confirm(history, seen, estimate, guess)
         knees, bursts = named(history, "knee"), named(history, "burst")
         if len(bursts) < len(knees) and not _turns_away(bursts):
@@ -145,7 +150,7 @@ class CapacityPlan:
         ramps = [top_of_ramp(r) for r in named(history, "ramp")]
         highest = max([*offered, *ramps, 1 / seen.p50])
         if isinstance(estimate, Refusal):
-            low, high = self._bracket(history)
+            low, high = bracket(history, self.slo)
             if low and high:
                 value = math.sqrt(low * high)
             elif high or low:
@@ -158,14 +163,7 @@ class CapacityPlan:
         else:
             value = estimate.rps
         floor = 0.05 / seen.p50  # a collapsed fit must not send the run to sleep
-        return max(min(value, CLIMB * highest, self._ceiling(history)), min(floor, self.caps.rate))
-
-    def _bracket(self, history: Sequence[StageResult]) -> tuple[float, float]:
-        """Highest rate that directly held the objective, lowest that directly broke it; 0 where none did."""
-        states = [(r.stage.rate, stage_status(r, self.slo)) for r in _steady(history)]
-        high = min((value for value, status in states if status is Direct.VIOLATED), default=0.0)
-        met = [value for value, status in states if status is Direct.MET and (not high or value < high)]
-        return max(met, default=0.0), high
+        return max(min(value, CLIMB * highest, ceiling(history, self.caps)), min(floor, self.caps.rate))
 
     def _settled(self, history: Sequence[StageResult], estimate: Quick | Refusal) -> bool:
         if isinstance(estimate, Refusal) or len(named(history, "knee")) < 2:
@@ -177,7 +175,7 @@ class CapacityPlan:
 
     def _near(self, history: Sequence[StageResult], estimate: Quick) -> int:
         """Requests of Poisson stages within 20 % of the estimate."""
-        near = [r for r in _steady(history) if abs(math.log(r.stage.rate / max(estimate.rps, 1e-9))) < 0.2]
+        near = [r for r in steady(history) if abs(math.log(r.stage.rate / max(estimate.rps, 1e-9))) < 0.2]
         return sum(len(result.log) for result in near)
 
     # ------------------------------------------------------------------------------------- confirmation
@@ -192,7 +190,7 @@ class CapacityPlan:
         if done and stage_status(done[-1], self.slo) is not Direct.VIOLATED:
             return Stop(f"{said}; {_soak_words(done[-1])} did not contradict it")
         left = self._left(history)
-        if len(done) == MOST_CONFIRMATIONS or left < min(self._reserve(), 20.0):
+        if len(done) == MOST_CONFIRMATIONS or left < min(self._reserve(), self._useful(seen)):
             if done:
                 return Stop(
                     f"{said}, but {_soak_words(done[-1])} broke the objective: the estimate is not confirmed"
@@ -206,7 +204,7 @@ class CapacityPlan:
         half = half_width(estimate.interval)
         near = self._near(history, estimate)
         spent = format_seconds(elapsed(history))
-        text = f"{rate(estimate.rps)} ± {half * 100:.2g} % after {spent} and {near} requests near it"
+        text = f"{rate(estimate.rps)} ± {half * 100:.0f} % after {spent} and {near} requests near it"
         missing = []
         if half > self.precision:
             more = max(math.ceil(max(near, 1) * ((half / self.precision) ** 2 - 1)), 1)
@@ -229,14 +227,14 @@ class CapacityPlan:
         seconds: float | None = None,
         keep: float = 0.0,
     ) -> Stage:
-        value = min(value, self.caps.rate)
+        value = float(min(value, self.caps.rate))
         wanted = seconds if seconds is not None else max(min(max(1500 / value, 15.0), 45.0), 10 * seen.p50)
         allowed = self._left(history) - keep - self._allowance(seen)
         wanted = max(min(wanted, allowed), 1.0)
         return Stage(
             name,
             Arrivals.POISSON,
-            wanted,
+            float(wanted),
             rate=value,
             drain=self._drain(history, seen, wanted),
             seed=self.seed + len(history),
@@ -281,6 +279,10 @@ class CapacityPlan:
     def _left(self, history: Sequence[StageResult]) -> float:
         return self.caps.seconds - elapsed(history)
 
+    def _useful(self, seen: Unloaded) -> float:
+        """Seconds below which a stage is not worth its start, drain included."""
+        return max(SHORTEST, 3 * seen.p50) + self._allowance(seen)
+
     def _reserve(self) -> float:
         """Seconds kept for the confirming soak."""
         return min(self.confirm_seconds, 0.3 * self.caps.seconds)
@@ -293,30 +295,9 @@ class CapacityPlan:
     def _drain(self, history: Sequence[StageResult], seen: Unloaded, seconds: float) -> float:
         return max(min(max(30.0, 10 * seen.p50), self._left(history) - seconds), 1.0)
 
-    def _ceiling(self, history: Sequence[StageResult]) -> float:
-        """The highest rate that makes sense to ask for: the cap, or less where arrivals had to be dropped."""
-        dropped = [r.stage.rate for r in _steady(history) if r.dropped]
-        return min([self.caps.rate, *(0.8 * value for value in dropped)])
-
-    # ------------------------------------------------------------------------------------- the answer
-
     def conclude(self, history: Sequence[StageResult], estimate: Estimator) -> Capacity | Refusal:
-        """The run's answer: the full estimate, held against what single stages showed directly."""
-        reason = infeasible(history, self.slo)
-        if reason is not None:
-            return Refusal(reason, infeasible=True)
-        low, high = self._bracket(history)
-        if not _steady(history):
-            return Refusal("the run ended before any stage under steady load")
-        if not knee_seen(history) and not high:
-            what = f"at least {rate(low)}: " if low else ""
-            return Refusal(
-                f"{what}no knee was reached up to {rate(self.caps.rate)}, the rate cap", at_least=low or None
-            )
-        found = estimate(history, self.slo)
-        if isinstance(found, Refusal):
-            return found if found.at_least or not low else dataclasses.replace(found, at_least=low)
-        return clip(found, low, high)
+        """The run's answer, with the full estimator."""
+        return conclude(history, self.slo, self.caps, estimate)
 
 
 def half_width(interval: tuple[float, float]) -> float:
@@ -325,28 +306,6 @@ def half_width(interval: tuple[float, float]) -> float:
     """
     low, high = interval
     return math.log(high / low) / 2 if low > 0 else math.inf
-
-
-def clip(found: Capacity, met: float, broken: float) -> Capacity:
-    """An estimate that contradicts a stage's own evidence gives way to it, and says so.
-
-    `met`: highest rate that directly held the objective; `broken`: lowest that directly broke it (0: none).
-    """
-    low, high = found.interval
-    if met and found.rps < met:
-        warning = f"the fit said {rate(found.rps)}, but a stage at {rate(met)} held the objective"
-        interval = (low, max(high, met))
-    elif broken and found.rps > broken:
-        warning = f"the fit said {rate(found.rps)}, but a stage at {rate(broken)} broke the objective"
-        interval = (min(low, met or 0.9 * broken), high)
-    else:
-        return found
-    value = met if met and found.rps < met else broken
-    return dataclasses.replace(found, rps=value, interval=interval, warnings=(*found.warnings, warning))
-
-
-def _steady(history: Sequence[StageResult]) -> list[StageResult]:
-    return [r for r in history if r.stage.arrivals is Arrivals.POISSON and r.stage.rate > 0 and len(r.log)]
 
 
 def _turns_away(bursts: Sequence[StageResult]) -> bool:

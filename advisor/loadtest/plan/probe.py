@@ -49,6 +49,7 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
     """
     cut = [without_warm_up(result).log for result in named(history, "single")]
     latencies = np.concatenate([log.service[log.ok] for log in cut]) if cut else np.zeros(0)
+    total = sum(len(log) for log in cut)
     for bound in slo.latency:
         over = int((latencies > bound.seconds).sum())
         if over and float(stats.binom.sf(over - 1, latencies.size, 1 - bound.quantile)) < SURE:
@@ -59,6 +60,15 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
                 f"(median {format_seconds(float(np.median(latencies)))}, {latencies.size} requests), above "
                 f"the objective {name} ≤ {format_seconds(bound.seconds)}: replicas cannot fix service time"
             )
+    return _errors_alone(total, total - latencies.size, slo)
+
+
+def _errors_alone(total: int, failed: int, slo: Slo) -> str | None:
+    if failed and float(stats.binom.sf(failed - 1, total, slo.error_ratio)) < SURE:
+        return (
+            f"{failed} of {total} requests fail although they come one at a time, above the objective of "
+            f"{slo.error_ratio * 100:.3g} % errors: replicas cannot fix that"
+        )
     return None
 
 
@@ -88,9 +98,24 @@ def top_of_ramp(result: StageResult) -> float:
     return float(stage.rate * 2 ** ((result.end - result.start) / stage.doubling))
 
 
+def gave_way(result: StageResult) -> bool:
+    """The ramp went past the knee: its stop rule for slow or failed requests holds on its log, drain
+    included.
+    """
+    stop, log = result.stage.stop, result.log
+    assert stop is not None
+    if int((~log.ok).sum()) >= stop.failures:
+        return True
+    slow = (log.latency > stop.latency)[np.argsort(log.end)]
+    if slow.size < stop.window:
+        return False
+    counts = np.convolve(slow.astype(float), np.ones(stop.window), "valid")
+    return bool(counts.max() >= stop.slow_of)
+
+
 def knee_seen(history: Sequence[StageResult]) -> bool:
-    """Some ramp was ended by the server, not by its own limits."""
-    return any(ended_early(result) for result in named(history, "ramp"))
+    """Some ramp made the server give way."""
+    return any(gave_way(result) for result in named(history, "ramp"))
 
 
 def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) -> Stage | Stop | None:
@@ -118,23 +143,27 @@ def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) 
 def first_rate(history: Sequence[StageResult], seen: Unloaded, caps: Caps) -> float | None:
     """Where the next ramp begins, or None when ramps are over (req/s)."""
     ramps = named(history, "ramp")
-    if knee_seen(history) or len(ramps) >= MOST_RAMPS:
+    if not ramps:
+        begin = FIRST_LOAD / seen.p50
+        return begin if begin < 0.7 * caps.rate else None
+    top = top_of_ramp(ramps[-1])
+    crowded = ended_early(ramps[-1])  # by the in-flight cap: another ramp would meet it again
+    if knee_seen(history) or crowded or len(ramps) == MOST_RAMPS or top > 0.97 * caps.rate:
         return None
-    begin = top_of_ramp(ramps[-1]) / 2 if ramps else FIRST_LOAD / seen.p50
-    return begin if begin < 0.7 * caps.rate else None
+    return top / 2
 
 
 def _next_ramp(
     history: Sequence[StageResult], seen: Unloaded, slo: Slo, caps: Caps, seed: int
 ) -> Stage | None:
     begin = first_rate(history, seen, caps)
-    if begin is None or (
-        named(history, "ramp") and top_of_ramp(named(history, "ramp")[-1]) > 0.97 * caps.rate
-    ):
+    if begin is None:
         return None
     left = caps.seconds - elapsed(history)
     allowed = max(0.4 * left, 2.0)
     doubling = doubling_time(seen.p50, allowed)
+    if named(history, "ramp") and allowed < 3 * doubling:
+        return None
     seconds = min(doubling * math.log2(caps.rate / begin), allowed)
     return Stage(
         f"ramp {len(named(history, 'ramp')) + 1}",
