@@ -41,6 +41,7 @@ class RunRow(Base):
     started_at: Mapped[float]
     ended_at: Mapped[float | None]
     reason: Mapped[str | None]
+    stop_asked: Mapped[str | None]  # why, by whichever advisor was asked; the owner reads it each second
     version: Mapped[str | None]
     owner: Mapped[str | None]  # the advisor process that runs it
     slo: Mapped[str]

@@ -110,6 +110,22 @@ class Runs:
         with self._db.write() as connection:
             _write_result(connection, run_id, position, result)
 
+    def ask_to_stop(self, run_id: str, reason: str) -> bool:
+        """Leave word for the advisor that runs it; False when it is not running."""
+        with self._db.write() as connection:
+            asked = connection.execute(
+                update(RunRow)
+                .where(RunRow.run_id == run_id, RunRow.status == RunStatus.RUNNING.value)
+                .values(stop_asked=reason)
+            )
+            return bool(asked.rowcount)
+
+    def stop_asked(self, run_id: str) -> str | None:
+        """Why it should stop, once someone asked."""
+        with self._db.read() as connection:
+            reason: str | None = connection.scalar(select(RunRow.stop_asked).where(RunRow.run_id == run_id))
+        return reason
+
     def finish(self, run: Run) -> bool:
         """Write how a run ended (its stages are there already); False when someone else ended it before."""
         values = _run_values(run)

@@ -25,7 +25,7 @@ def _program(name: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def postgres_folder() -> Iterator[Path]:
-    """The socket folder of a server of our own; PostgreSQL refuses to run as root, so it gets its own user."""
+    """The socket folder of a server of our own. PostgreSQL refuses to run as root."""
     initdb, server = _program("initdb"), _program("postgres")
     if initdb is None or server is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")

@@ -129,6 +129,18 @@ def test_a_run_ends_once(store: Store, open_store: Callable[[], Store]) -> None:
     assert head.ended_at == 5.0
 
 
+def test_word_to_stop_reaches_the_owner_of_a_running_run(
+    store: Store, open_store: Callable[[], Store]
+) -> None:
+    store.runs.add(a_run())
+    assert store.runs.stop_asked("r1") is None
+
+    assert open_store().runs.ask_to_stop("r1", "someone asked")
+    assert store.runs.stop_asked("r1") == "someone asked"
+    store.runs.finish(a_run(status=RunStatus.ABORTED))
+    assert not store.runs.ask_to_stop("r1", "again")
+
+
 def test_finish_writes_verdict_and_capacity(store: Store) -> None:
     store.runs.add(a_run())
     done = a_run(
