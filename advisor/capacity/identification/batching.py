@@ -1,0 +1,156 @@
+"""Dynamic batching: seen directly, as groups of requests that complete together in the order of their
+arrival.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from advisor.capacity.identification.model import Batching
+from advisor.capacity.identification.timeline import Timeline
+from advisor.domain import Floats, Ints
+
+_LARGEST = 512
+_DELAYS = 46
+_SAME_SIZE = 25  # batches wanted to know the durations of one size
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingFit:
+    """The batcher and `spread`, the robust ln deviation of its batches' durations."""
+
+    batching: Batching
+    spread: float
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Batches in order: `size`, arrival of the first, arrival of the last, `end`; previous end in
+    `before`.
+    """
+
+    size: Ints
+    head: Floats
+    last: Floats
+    end: Floats
+    before: Floats
+
+
+def fit_batching(timeline: Timeline) -> BatchingFit | None:
+    """The batcher that explains the log, or None when requests do not complete in groups."""
+    groups = _groups(timeline)
+    if groups is None:
+        return None
+    counts = np.bincount(groups.size)
+    largest = int(np.flatnonzero(counts >= min(2, counts[1:].max())).max())
+    if not 2 <= largest <= _LARGEST:
+        return None
+    tail = float(np.quantile(timeline.latency, 0.02))
+    best: tuple[float, float, Floats, Floats, Ints, Floats] | None = None
+    for delay in np.linspace(0.0, 0.9 * tail, _DELAYS):
+        fit = _durations(groups, largest, float(delay))
+        if fit is not None and (best is None or fit[0] < best[0]):
+            best = (fit[0], float(delay), *fit[1:])
+    if best is None or best[0] > 0.7:
+        return None
+    spread, delay, line, ratio, size, modelled = best
+    base, each = max(float(line[0]), 1e-9), max(float(line[1]), 1e-9)
+    order = np.argsort(size, kind="stable")
+    durations = np.clip(ratio, 0.3, 5.0)[order] * modelled[order]
+    durations, first, last = _by_size(durations, size[order], largest, base, each)
+    return BatchingFit(
+        Batching(largest, delay, base, each, durations, first, last), spread, int(groups.size.size)
+    )
+
+
+def _groups(timeline: Timeline) -> _Groups | None:
+    """Completions closer than 0.2 % of the median latency (at least 0.2 ms) are one batch, if FIFO holds."""
+    median = float(np.median(timeline.latency))
+    for together in (max(0.002 * median, 1e-6), min(max(0.02 * median, 2e-4), 1.5e-3)):
+        order = np.argsort(timeline.departure, kind="stable")
+        ends = timeline.departure[order]
+        group = np.concatenate([[0], np.cumsum(np.diff(ends) > together)])
+        count = int(group[-1]) + 1
+        tied = 1.0 - count / len(timeline)
+        if tied < 0.03:
+            continue
+        of_request = np.empty(len(timeline), np.int64)
+        of_request[order] = group
+        in_order = float((np.diff(of_request) >= 0).mean())
+        if in_order < (0.995 if tied < 0.15 else 0.97):
+            continue
+        size = np.bincount(group)
+        edges = np.concatenate([[0], np.cumsum(size)])
+        end = ends[(edges[:-1] + edges[1:] - 1) // 2]
+        return _Groups(
+            size=size,
+            head=timeline.arrival[edges[:-1]],
+            last=timeline.arrival[edges[1:] - 1],
+            end=end,
+            before=np.concatenate([[-1e9], end[:-1]]),
+        )
+    return None
+
+
+def _durations(
+    groups: _Groups, largest: int, delay: float
+) -> tuple[float, Floats, Floats, Ints, Floats] | None:
+    """Badness, line (base, each), observed/line, sizes and line values of the batches, if they start as
+    told.
+    """
+    full = np.where(groups.size >= largest, groups.last, np.inf)
+    start = np.maximum(np.maximum(groups.before, groups.head), np.minimum(full, groups.head + delay))
+    late = float((groups.last > start + 1e-9).mean())
+    duration = groups.end - start
+    if float((duration <= 0).mean()) > 0.05 or late > 0.05:
+        return None
+    usable = duration > 0
+    usable &= (duration > 0.4 * np.median(duration[usable])) & (groups.size <= largest)
+    if np.count_nonzero(usable) < 8:
+        return None
+    size, observed = groups.size[usable], duration[usable]
+    design = np.column_stack([np.ones(size.size), size])
+    weight = np.ones(size.size)
+    for _ in range(3):  # reweighted for outliers, relative errors
+        scale = (weight / observed)[:, None]
+        line = np.linalg.lstsq(design * scale, weight, rcond=None)[0]
+        modelled = design @ line
+        if (modelled <= 0).any():
+            return None
+        off = np.log(observed / modelled)
+        deviation = max(float(np.median(np.abs(off - np.median(off)))), 0.003)
+        weight = 1.0 / np.sqrt(1.0 + (off / (3.0 * deviation)) ** 2)
+    spread = (
+        1.48 * float(np.median(np.abs(off - np.median(off)))) + 0.5 * late + 0.02 * min(float(off.std()), 1.0)
+    )
+    return spread, line.astype(np.float64), observed / modelled, size, modelled
+
+
+def _by_size(
+    durations: Floats, size: Ints, largest: int, base: float, each: float
+) -> tuple[Floats, Ints, Ints]:
+    """Durations (sorted by size) and for every size 0..largest the slice of those of about that size.
+
+    Where a size was seen too rarely, its neighbours' durations are taken, scaled along the line.
+    """
+    parts: list[Floats] = []
+    first = np.zeros(largest + 1, np.int64)
+    last = np.zeros(largest + 1, np.int64)
+    filled = 0
+    for k in range(largest + 1):
+        low = high = k
+        reach = 0
+        while True:
+            low = int(np.searchsorted(size, k - reach, "left"))
+            high = int(np.searchsorted(size, k + reach, "right"))
+            if high - low >= min(_SAME_SIZE, size.size) or reach > largest:
+                break
+            reach += 1
+        scale = (base + each * k) / (base + each * size[low:high])
+        parts.append(durations[low:high] * scale)
+        first[k], last[k] = filled, filled + high - low
+        filled += high - low
+    return np.concatenate(parts), first, last

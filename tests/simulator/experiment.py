@@ -1,0 +1,109 @@
+"""A load generator for simulated servers: stages in, `StageResult`s out, as the real engine gives them."""
+
+import numpy as np
+
+from advisor.domain import Arrivals, Outcome, RequestLog, Stage, StageResult
+
+
+class Experiment:
+    """Runs stages one after the other, each on a server that has drained. `jitter`: mean seconds that a
+    request spends on the network and in the client, exponential, each way."""
+
+    def __init__(self, server, seed=0, jitter=0.0):
+        self.server = server
+        self.seed = seed
+        self.jitter = jitter
+        self.now = 0.0
+        self.history = []
+
+    def run(self, stage):
+        """One stage; kept in `history`, and the clock goes on to the end of its drain."""
+        count = len(self.history)
+        rng = np.random.default_rng([self.seed, count])
+        seed = 100_000 * (self.seed + 1) + count
+        if stage.arrivals is Arrivals.SINGLE:
+            sent, end = self._single(stage, seed)
+        else:
+            sent, end = self._open(stage, rng, seed)
+        rejected = np.isnan(end)
+        end = np.where(rejected, sent + 1e-3, end)
+        if self.jitter:
+            end = end + rng.exponential(self.jitter, end.size)
+        outcome = np.where(rejected, Outcome.REJECTED, Outcome.OK).astype(np.int8)
+        sent = sent + self.now
+        log = RequestLog(sent, sent, end + self.now, outcome, np.zeros(sent.size, np.int16))
+        asked = self._asked if stage.stop is not None else stage.seconds
+        if stage.arrivals is Arrivals.VOLLEY:
+            asked = float(end.max())
+        result = StageResult(stage, self.now, self.now + asked, log)
+        self.history.append(result)
+        self.now = max(result.end, float(log.end.max()) if len(log) else 0.0) + 0.05
+        return result
+
+    def _simulated(self, sent, seed, rng):
+        there = sent + (rng.exponential(self.jitter, sent.size) if self.jitter else 0.0)
+        order = np.argsort(there, kind="stable")
+        end = np.empty(sent.size)
+        # the server has a life of its own: a stage meets it at any moment of its spells and periods
+        offset = 60.0 + 1000.0 * np.random.default_rng(seed).random()
+        end[order] = self.server.run(there[order] + offset, seed) - offset
+        return end
+
+    def _single(self, stage, seed):
+        spaced = np.arange(1, 4001) * 40.0 * self.server.work
+        spaced = spaced + np.random.default_rng(seed).uniform(0, 20 * self.server.work, spaced.size)
+        latency = self.server.run(spaced, seed) - spaced + 2 * self.jitter
+        count = int(np.clip(np.searchsorted(np.cumsum(latency), stage.seconds), 2, 4000))
+        latency = latency[:count]
+        sent = np.concatenate([[0.0], np.cumsum(latency + 1e-4)[:-1]])
+        return sent, sent + latency
+
+    def _open(self, stage, rng, seed):
+        if stage.arrivals is Arrivals.VOLLEY:
+            sent = np.sort(rng.uniform(0, 1e-3, stage.count or 1))
+        elif stage.arrivals is Arrivals.RAMP:
+            growth = np.log(2.0) / stage.doubling
+            most = stage.rate * (np.exp(growth * stage.seconds) - 1.0) / growth
+            total = np.cumsum(rng.exponential(1.0, int(min(most, 30_000.0))))
+            sent = np.log1p(total * growth / stage.rate) / growth
+            sent = sent[sent < stage.seconds]
+        else:
+            sent = np.sort(rng.uniform(0, stage.seconds, rng.poisson(stage.rate * stage.seconds)))
+        end = self._simulated(sent, seed, np.random.default_rng(seed + 1))
+        if stage.stop is not None:
+            self._asked = _stopped(sent, end, stage)
+            sent = sent[sent <= self._asked]
+            end = self._simulated(sent, seed, np.random.default_rng(seed + 1))
+        return sent, end
+
+
+def _stopped(sent, end, stage):
+    """When the stage's own rule ends it (s)."""
+    stop = stage.stop
+    moments = [stage.seconds]
+    order = np.argsort(np.where(np.isnan(end), np.inf, end))
+    latency = (end - sent)[order]
+    done = end[order][~np.isnan(latency)]
+    slow = (latency[~np.isnan(latency)] > stop.latency).astype(float)
+    if slow.size >= stop.window:
+        many = np.convolve(slow, np.ones(stop.window), "valid") >= stop.slow_of
+        if many.any():
+            moments.append(done[int(np.argmax(many)) + stop.window - 1])
+    rejected = np.cumsum(np.isnan(end))
+    if rejected.size and rejected[-1] >= stop.failures:
+        moments.append(sent[int(np.searchsorted(rejected, stop.failures))])
+    left = np.sort(np.where(np.isnan(end), sent, end))
+    present = np.arange(1, sent.size + 1) - np.searchsorted(left, sent)
+    if (present > stop.in_flight).any():
+        moments.append(sent[int(np.argmax(present > stop.in_flight))])
+    return float(min(moments))
+
+
+def drive(experiment, plan, most=60):
+    """All stages of a plan; its last word."""
+    for _ in range(most):
+        stage = plan.next_stage(experiment.history)
+        if not isinstance(stage, Stage):
+            return stage
+        experiment.run(stage)
+    raise AssertionError(f"the plan did not stop after {most} stages")
