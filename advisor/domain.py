@@ -384,11 +384,13 @@ class Capacity:
     confidence: float = 0.90
     in_flight: float | None = None  # mean in flight at `rps`
     cpu_cores: float | None = None  # model's CPU at `rps`
+    cpu_idle_cores: float | None = None  # its CPU without load, from the regression on the rate
     saturation_rps: float | None = None  # throughput when always busy
     undisturbed_rps: float | None = None  # without the machine's disturbance
     disturbance: Disturbance | None = None
     server: str = ""  # the identified server in words
     why: str = ""  # what limits it, with the numbers
+    remedies: tuple[str, ...] = ()  # what to try, then to measure again
     curve: tuple[CurvePoint, ...] = ()
     alternatives: Mapping[str, float] = field(default_factory=dict)  # other methods' estimates, req/s
     warnings: tuple[str, ...] = ()

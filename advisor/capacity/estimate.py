@@ -1,0 +1,298 @@
+"""The capacity of one replica: identify the server, regress beside it, compare both with what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from advisor.capacity import bottleneck
+from advisor.capacity.agreement import Seen, agreement, clip, directly_seen
+from advisor.capacity.identification import Identification, identify
+from advisor.capacity.regression import (
+    Regression,
+    ServiceDemand,
+    cpu_of_stages,
+    cpu_of_windows,
+    fit_demand,
+    regress_stages,
+    regress_windows,
+)
+from advisor.domain import Capacity, Evidence, Refusal, RequestLog, Slo, StageResult, Window
+
+_FARTHEST = 2.0  # times the top load
+_NOTABLE = 0.03  # a smaller move is sampling noise, no warning
+
+
+@dataclass(frozen=True, slots=True)
+class Quick:
+    """Enough to choose the next stage by."""
+
+    rps: float
+    interval: tuple[float, float]
+    saturation_rps: float | None
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known beside the requests: limits of the container, and where the evidence comes from."""
+
+    cpu_limit_cores: float | None = None
+    known_slots: int | None = None
+    run_id: str | None = None
+    measured_at: float | None = None
+    seed: int = 0
+
+
+def quick_estimate(
+    stages: Sequence[StageResult],
+    slo: Slo,
+    *,
+    cpu_limit_cores: float | None = None,
+    known_slots: int | None = None,
+    seed: int = 0,
+) -> Quick | Refusal:
+    """A first answer between stages (about half a second); the regression's where no server is identified."""
+    found = identify(
+        RequestLog.concat(stage.log for stage in stages),
+        slo,
+        stages=stages,
+        seed=seed,
+        effort="quick",
+        cpu_quota_cores=cpu_limit_cores,
+        known_slots=known_slots,
+    )
+    if isinstance(found, Identification):
+        return Quick(found.rps, found.interval, found.saturation_rps, found.description)
+    if found.infeasible:
+        return found
+    regression = regress_stages(stages, slo, cpu_limit_cores=cpu_limit_cores)
+    if isinstance(regression, Refusal) or not regression.estimate.bracketed:
+        return found
+    return Quick(regression.estimate.rps, regression.estimate.interval, None, "a latency curve")
+
+
+def estimate(
+    stages: Sequence[StageResult],
+    slo: Slo,
+    *,
+    cpu_limit_cores: float | None = None,
+    known_slots: int | None = None,
+    run_id: str | None = None,
+    measured_at: float | None = None,
+    seed: int = 0,
+) -> Capacity | Refusal:
+    """The capacity that a run shows, or why it shows none.
+
+    Identification decides where it explains the run. Regression stands beside it, and in its place where no
+    form of server explains the run and stages were seen on both sides of the knee. No estimate contradicts a
+    stage that met the objective by itself. `cpu_limit_cores` defaults to what the windows tell.
+    """
+    context = Context(cpu_limit_cores or _cpu_limit(stages), known_slots, run_id, measured_at, seed)
+    log = RequestLog.concat(stage.log for stage in stages)
+    if not len(log):
+        return Refusal("no request was answered")
+    found = identify(
+        log,
+        slo,
+        stages=stages,
+        seed=seed,
+        cpu_quota_cores=context.cpu_limit_cores,
+        known_slots=known_slots,
+    )
+    regression = regress_stages(stages, slo, cpu_limit_cores=context.cpu_limit_cores, slots=known_slots)
+    demand = _known(fit_demand(cpu_of_stages(stages)))
+    seen = directly_seen(stages, slo)
+    if isinstance(found, Identification):
+        if found.rps > _FARTHEST * found.top_rate:
+            return _too_far(found.rps, found.top_rate, seen)
+        return _finish(_identified(found, regression, demand, stages, context), seen)
+    if found.infeasible and seen.met is None:
+        return found
+    if isinstance(regression, Refusal):
+        at_least = max((r for r in (found.at_least, regression.at_least, seen.met) if r), default=None)
+        infeasible = regression.infeasible and seen.met is None
+        reason = regression.reason if infeasible else f"{found.reason} The regression: {regression.reason}."
+        return Refusal(reason, at_least, infeasible)
+    if not regression.estimate.bracketed:
+        return Refusal(found.reason, at_least=seen.met or found.at_least)
+    return _finish(_regressed(regression, found, stages, context), seen)
+
+
+def estimate_production(
+    windows: Sequence[Window],
+    slo: Slo,
+    *,
+    log: RequestLog | None = None,
+    cpu_limit_cores: float | None = None,
+    known_slots: int | None = None,
+    measured_at: float | None = None,
+    seed: int = 0,
+) -> Capacity | Refusal:
+    """The capacity from production traffic alone: from events where there are any, else from windows.
+
+    Below the knee most of it is a bound: a number is given only up to twice the load that was seen.
+    """
+    context = Context(cpu_limit_cores or _window_limit(windows), known_slots, None, measured_at, seed)
+    regression = regress_windows(windows, slo, cpu_limit_cores=context.cpu_limit_cores, slots=known_slots)
+    demand = _known(fit_demand(cpu_of_windows(windows)))
+    found: Identification | Refusal | None = None
+    if log is not None and len(log):
+        found = identify(
+            log, slo, seed=seed, cpu_quota_cores=context.cpu_limit_cores, known_slots=known_slots
+        )
+    if isinstance(found, Identification):
+        if found.rps > _FARTHEST * found.top_rate:
+            return _too_far(found.rps, found.top_rate, Seen(None, None))
+        return _identified(found, regression, demand, (), context)
+    if isinstance(regression, Refusal):
+        return (
+            regression if found is None else replace(regression, reason=f"{found.reason} {regression.reason}")
+        )
+    return _regressed(regression, found, (), context)
+
+
+def _too_far(rps: float, top: float, seen: Seen) -> Refusal:
+    return Refusal(
+        f"the fit would end at {rps:.4g} req/s, but no more than {top:.4g} req/s were seen: "
+        f"beyond {_FARTHEST:.3g} times that nothing is claimed, test with more load",
+        at_least=seen.met,
+    )
+
+
+def _identified(
+    found: Identification,
+    regression: Regression | Refusal,
+    demand: ServiceDemand | None,
+    stages: Sequence[StageResult],
+    context: Context,
+) -> Capacity:
+    diagnosis = bottleneck.diagnose(
+        bottleneck.symptoms(
+            stages, found.binding, found.model, demand, context.cpu_limit_cores, found.saturation_rps
+        )
+    )
+    checks, warnings = [], list(found.warnings)
+    if found.replay.stages:
+        checks.append(
+            f"replay of {len(found.replay.stages)} stages: latency is {found.replay.shift:+.0%} off the "
+            f"simulated one ({found.replay.rms:.1f} standard errors; 2.2 would reject the server)"
+        )
+    interval, alternatives = found.interval, {}
+    if isinstance(regression, Regression):
+        verdict = agreement(found.rps, found.interval, regression.estimate)
+        alternatives = verdict.alternatives
+        (checks if verdict.agrees else warnings).append(verdict.sentence)
+        warnings.extend(regression.notes)
+        interval = verdict.interval
+    if found.disturbance is not None:
+        warnings.append(
+            f"the machine itself was disturbed {found.disturbance.share:.0%} of the time (requests take "
+            f"{found.disturbance.slowdown:.2g} times as long); without that it would hold "
+            f"{found.undisturbed_rps:.4g} req/s"
+        )
+    return Capacity(
+        rps=found.rps,
+        interval=interval,
+        limited_by=diagnosis.limit,
+        method="identification",
+        evidence=Evidence(
+            found.requests, found.seconds, found.top_rate, context.run_id, context.measured_at, tuple(checks)
+        ),
+        in_flight=found.in_flight,
+        cpu_cores=demand.cores(found.rps) if demand is not None else None,
+        cpu_idle_cores=demand.idle if demand is not None else None,
+        saturation_rps=found.saturation_rps,
+        undisturbed_rps=found.undisturbed_rps,
+        disturbance=found.disturbance,
+        server=found.description,
+        why=diagnosis.why,
+        remedies=diagnosis.remedies,
+        curve=found.curve,
+        alternatives=alternatives,
+        warnings=(*warnings, *diagnosis.notes),
+    )
+
+
+def _regressed(
+    found: Regression, unexplained: Refusal | None, stages: Sequence[StageResult], context: Context
+) -> Capacity:
+    fit = found.estimate
+    demand = found.demand
+    ceiling = demand.ceiling(context.cpu_limit_cores) if demand and context.cpu_limit_cores else None
+    diagnosis = bottleneck.diagnose(
+        bottleneck.symptoms(stages, fit.binding, None, demand, context.cpu_limit_cores, ceiling)
+    )
+    warnings = [*found.notes, *diagnosis.notes]
+    if unexplained is not None:
+        warnings.insert(0, f"from the regression alone: {unexplained.reason}")
+    at_capacity = min(found.curve, key=lambda point: abs(point.rate - fit.rps), default=None)
+    return Capacity(
+        rps=fit.rps,
+        interval=fit.interval,
+        limited_by=diagnosis.limit,
+        method="regression",
+        evidence=Evidence(
+            round(found.requests),
+            found.seconds,
+            found.top_rate,
+            context.run_id,
+            context.measured_at,
+            fit.checks,
+        ),
+        in_flight=at_capacity.in_flight if at_capacity is not None else None,
+        cpu_cores=demand.cores(fit.rps) if demand is not None else None,
+        cpu_idle_cores=demand.idle if demand is not None else None,
+        saturation_rps=ceiling,
+        server="a latency curve",
+        why=diagnosis.why,
+        remedies=diagnosis.remedies,
+        curve=found.curve,
+        alternatives=fit.methods,
+        warnings=tuple(warnings),
+    )
+
+
+def _finish(capacity: Capacity, seen: Seen) -> Capacity:
+    """Never against what a stage showed by itself; clipped with a warning where it was."""
+    rps, sentence = clip(capacity.rps, seen, disturbed=capacity.disturbance is not None)
+    if sentence is None:
+        return capacity
+    low, high = capacity.interval
+    share = rps / capacity.rps
+    evidence, warnings = capacity.evidence, capacity.warnings
+    if abs(share - 1) > _NOTABLE:
+        warnings = (sentence, *warnings)
+    else:
+        evidence = replace(evidence, checks=(*evidence.checks, sentence))
+    return replace(
+        capacity,
+        rps=rps,
+        interval=(min(low, rps), max(high, rps)),
+        in_flight=capacity.in_flight * share if capacity.in_flight is not None else None,
+        cpu_cores=_scaled(capacity, share),
+        undisturbed_rps=max(capacity.undisturbed_rps, rps) if capacity.undisturbed_rps is not None else None,
+        evidence=evidence,
+        warnings=warnings,
+    )
+
+
+def _scaled(capacity: Capacity, share: float) -> float | None:
+    if capacity.cpu_cores is None or capacity.cpu_idle_cores is None:
+        return None
+    return capacity.cpu_idle_cores + (capacity.cpu_cores - capacity.cpu_idle_cores) * share
+
+
+def _known(demand: ServiceDemand | str) -> ServiceDemand | None:
+    return demand if isinstance(demand, ServiceDemand) else None
+
+
+def _cpu_limit(stages: Sequence[StageResult]) -> float | None:
+    return _window_limit([window for stage in stages for window in stage.windows])
+
+
+def _window_limit(windows: Sequence[Window]) -> float | None:
+    limits = [window.cpu_limit_cores for window in windows if window.cpu_limit_cores]
+    return float(np.median(limits)) if limits else None
