@@ -119,8 +119,8 @@ class CapacityPlan:
         if states.count(Direct.UNDECIDED) == MOST_TOPS or self._left(history) < self._useful(seen):
             met = f", {rate(held)} holds the objective" if held else ""
             return Stop(
-                f"no knee up to {rate(reached)}{met}: the budget of {format_seconds(self.caps.seconds)} is too "
-                f"short to know more at {rate(target)}"
+                f"no knee up to {rate(reached)}{met}: the budget of {format_seconds(self.caps.seconds)} is "
+                f"too short to know more at {rate(target)}"
             )
         return self._poisson(numbered("top", history), target, history, seen)
 
