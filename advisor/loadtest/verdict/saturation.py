@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from advisor.domain import Floats, RequestLog, StageResult
+from advisor.loadtest.verdict.trend import trend
 
 POINTS = 60
 FEWEST = 30  # requests; below, nothing is said
@@ -52,24 +52,12 @@ def backlog_growth(result: StageResult) -> Growth:
     depth = in_flight_at(log, times)
     if float(np.ptp(depth)) == 0:
         return Growth(0.0, 0.0, False)
-    slope, t = hac_slope(times, depth, lags=POINTS // 5)
+    fit = trend(times, depth, lags=POINTS // 5)
+    assert fit is not None, "POINTS are enough"
     half = POINTS // 2
     saturated = (
-        t > SURE
-        and slope > MATTERS * len(log) / seconds
+        fit.t > SURE
+        and fit.slope > MATTERS * len(log) / seconds
         and depth[half:].mean() > 1.5 * depth[:half].mean() + 1
     )
-    return Growth(slope, t, bool(saturated))
-
-
-def hac_slope(x: Floats, y: Floats, lags: int) -> tuple[float, float]:
-    """Slope of y on x and its t value with Newey-West errors (statsmodels OLS, `cov_type="HAC"`)."""
-    import statsmodels.api as sm
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a perfect line divides by a zero error
-        fit = sm.OLS(y, sm.add_constant(x - x.mean())).fit(
-            cov_type="HAC", cov_kwds={"maxlags": max(lags, 1), "use_correction": True}
-        )
-        slope, t = float(fit.params[1]), float(fit.tvalues[1])
-    return slope, t if np.isfinite(t) else float(np.sign(slope) * 1e6)
+    return Growth(fit.slope, fit.t, bool(saturated))
