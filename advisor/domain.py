@@ -444,7 +444,7 @@ class Signal:
 
     metric: str
     type: MetricType
-    target: float
+    target: float | None  # None where the signal was never seen
     unit: str
     why: str
     accepted: bool = True
@@ -460,6 +460,53 @@ class Autoscaling:
     target_rps: float  # per replica, the load that the target stands for
     down_window_seconds: int = 300
     secondary: Signal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastHorizon:
+    """The highest demand (req/s) within one horizon, its 90 % interval, and the replicas that it takes."""
+
+    name: str  # "next hour", "next day", "next week"
+    seconds: float
+    rps: float
+    interval: tuple[float, float]
+    replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Demand to come. `error`: held-out mean absolute error as a share of mean demand, by rolling origin."""
+
+    method: str
+    error: float
+    horizons: tuple[ForecastHorizon, ...]
+    step_seconds: float
+    start: float  # Unix seconds of the first point
+    points: tuple[tuple[float, float, float], ...] = ()  # (low, expected, high), req/s
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutcome:
+    """One autoscaling setting replayed: what it would have cost, and how often it would have held."""
+
+    name: str
+    requests_within_slo: float  # share
+    minutes_within_slo: float  # share
+    replica_hours: float
+    scalings_per_day: float
+    most_replicas: int
+    stable: bool = True
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The control loop replayed on `days` of demand from `source`; the advised setting comes first."""
+
+    source: str
+    days: float
+    outcomes: tuple[PolicyOutcome, ...]
 
 
 class AdviceStatus(StrEnum):
@@ -483,4 +530,6 @@ class Recommendation:
     demand: Demand | None = None
     replicas: Replicas | None = None
     autoscaling: Autoscaling | None = None
+    simulation: Simulation | None = None
+    forecast: Forecast | None = None
     warnings: tuple[str, ...] = ()
