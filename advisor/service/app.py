@@ -1,0 +1,236 @@
+"""The advisor as one object: what the API and the command line call."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from advisor.domain import Recommendation, Run, RunStatus, Slo, Window
+from advisor.errors import NotFound
+from advisor.service.advice import Advice
+from advisor.service.bus import News, RunEvent
+from advisor.service.composition import RunTools
+from advisor.service.conduct import verdict_figures
+from advisor.service.coordinator import Coordinator
+from advisor.service.leadership import Leadership
+from advisor.service.observer import Observer
+from advisor.service.options import RunOptions
+from advisor.service.permission import allowed_hosts as configured_hosts
+from advisor.service.schedule import NextRun, Scheduler, next_runs
+from advisor.service.threads import StoreThreads
+from advisor.service.workers import Workers
+from advisor.settings import AdvisorSettings, TargetSettings
+from advisor.store import Owner, ServiceEvent, StageSummary, Store
+
+_POLL = 1.0  # s between two looks at a run of another advisor
+
+
+class Advisor:
+    """`async with Advisor(settings) as advisor:`, or start() and stop().
+
+    `background`: run the schedule and observe production, when this process leads. `allowed_hosts`: what
+    may be loaded beside the configured targets (`host` or `host:port`); None allows all configured ones,
+    a sequence (also an empty one) only loopback and what it names.
+    """
+
+    def __init__(
+        self,
+        settings: AdvisorSettings,
+        *,
+        background: bool = False,
+        allowed_hosts: Sequence[str] | None = None,
+    ) -> None:
+        """Open the store.
+
+        Raises:
+            ConfigurationError: the store cannot be opened.
+        """
+        self.settings = settings
+        self.store = Store(settings.store)
+        self.owner = Owner.this_process()
+        self._threads = StoreThreads()
+        self._workers = Workers()
+        hosts = configured_hosts(settings) if allowed_hosts is None else tuple(allowed_hosts)
+        self._tools = RunTools(self._workers)
+        self.coordinator = Coordinator(
+            settings, self.store, self._threads, self.owner, self._tools, allowed_hosts=hosts
+        )
+        self._advice = Advice(settings, self.store, self._workers)
+        self._leadership = (
+            Leadership(
+                self.store,
+                self._threads,
+                self.owner,
+                (
+                    Scheduler(settings, self.coordinator, self.store, self._threads),
+                    Observer(settings, self.coordinator, self.store, self._threads),
+                ),
+                recover=self.coordinator.recover,
+            )
+            if background
+            else None
+        )
+
+    async def start(self) -> None:
+        """End what dead advisors left, and begin the background work."""
+        await self.coordinator.recover()
+        if self._leadership is not None:
+            await self._leadership.start()
+
+    async def stop(self) -> None:
+        """Stop runs (they are kept as aborted), background work, workers; close the store."""
+        if self._leadership is not None:
+            await self._leadership.stop()
+        await self.coordinator.shutdown()
+        await asyncio.to_thread(self._workers.close)
+        await asyncio.to_thread(self._threads.close)
+        await self._tools.close()
+        self.store.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def leads(self) -> bool:
+        """This process runs the schedule and observes production."""
+        return self._leadership is not None and self._leadership.leads
+
+    async def ready(self) -> bool:
+        """The store answers."""
+        await self._threads(self.store.now)
+        return True
+
+    # --------------------------------------------------------------------------------------------- targets
+
+    def target(self, name: str) -> TargetSettings:
+        """Its settings.
+
+        Raises:
+            NotFound: no such target; the hint lists those there are.
+        """
+        return self.coordinator.target(name)
+
+    def next_runs(self, target: str | None = None) -> tuple[NextRun, ...]:
+        """What the schedule will start, soonest first; also where another process leads."""
+        return next_runs(self.settings, dt.datetime.now().astimezone(), target)
+
+    async def windows(self, target: str, start: float, end: float) -> tuple[Window, ...]:
+        """Production windows that overlap [start, end) (Unix seconds)."""
+        return await self._threads(self.store.windows.between, self.target(target).name, start, end)
+
+    async def events(self, target: str | None = None, limit: int = 100) -> tuple[ServiceEvent, ...]:
+        """The diary, newest first."""
+        return await self._threads(self.store.events.list, target=target, limit=limit)
+
+    # ------------------------------------------------------------------------------------------------ runs
+
+    async def start_run(
+        self,
+        target: str,
+        scenario: str = "capacity",
+        options: RunOptions | None = None,
+        *,
+        details: Mapping[str, object] | None = None,
+    ) -> Run:
+        """As `Coordinator.start`: returns once the run is under way, or raises before any load."""
+        return await self.coordinator.start(target, scenario, options, details=details)
+
+    async def abort_run(self, run_id: str, reason: str = "someone asked for it") -> None:
+        """As `Coordinator.abort`."""
+        await self.coordinator.abort(run_id, reason)
+
+    async def wait(self, run_id: str) -> Run:
+        """The run with its stages, once it is over, wherever it runs."""
+        async for _ in self.watch(run_id):
+            pass
+        return await self.coordinator.wait(run_id)
+
+    async def run(self, run_id: str) -> Run:
+        """The run without its stages.
+
+        Raises:
+            NotFound: no such run.
+        """
+        run = await self._threads(self.store.runs.head, run_id)
+        if run is None:
+            raise NotFound(f"run '{run_id}' does not exist")
+        return run
+
+    async def full_run(self, run_id: str) -> Run:
+        """The run with every request of every stage; a report needs it.
+
+        Raises:
+            NotFound: no such run.
+        """
+        run = await self._threads(self.store.runs.get, run_id)
+        if run is None:
+            raise NotFound(f"run '{run_id}' does not exist")
+        return run
+
+    async def stages(self, run_id: str) -> tuple[StageSummary, ...]:
+        """Figures of its stages, without requests."""
+        return await self._threads(self.store.runs.stages, run_id)
+
+    async def runs(
+        self,
+        *,
+        target: str | None = None,
+        scenario: str | None = None,
+        status: RunStatus | None = None,
+        before: float | None = None,
+        limit: int = 50,
+    ) -> tuple[Run, ...]:
+        """Newest first, without stages."""
+        return await self._threads(
+            self.store.runs.list, target=target, scenario=scenario, status=status, before=before, limit=limit
+        )
+
+    async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[RunEvent]:
+        """The news of a run with numbers above `after`, as they come; ends when the run does.
+
+        Of a run in another process only the end is told, and of one that is over what it came to.
+
+        Raises:
+            NotFound: no such run.
+        """
+        news = self.coordinator.watch(run_id, after)
+        if news is not None:
+            async for event in news:
+                yield event
+            return
+        while (run := await self.run(run_id)).status is RunStatus.RUNNING:
+            await asyncio.sleep(_POLL)
+        at = run.ended_at or run.started_at
+        if run.verdict is not None:
+            yield RunEvent(after + 1, News.VERDICT, run_id, at, verdict_figures(run))
+        data = {"status": run.status.value, "reason": run.reason}
+        yield RunEvent(after + 2, News.DONE, run_id, at, data)
+
+    # ---------------------------------------------------------------------------------------------- advice
+
+    async def recommendation(
+        self, target: str, *, demand_rps: float | None = None, slo: Slo | None = None
+    ) -> Recommendation:
+        """How many replicas and which autoscaling target, for the stated demand and objective or the own ones.
+
+        Raises:
+            NotFound: no such target.
+        """
+        settings = self.target(target)
+        return await self._threads(
+            self._advice.recommendation, settings, demand_rps=demand_rps, slo=slo, now=time.time()
+        )
+
+    async def recommendations(self) -> tuple[Recommendation, ...]:
+        """Of all targets, in the configuration's order."""
+        return await self._threads(self._advice.all, now=time.time())

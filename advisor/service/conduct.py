@@ -1,0 +1,206 @@
+"""One run from its first request to its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, StageResult
+from advisor.loadtest.client import Engine
+from advisor.loadtest.execute import Ended, Execution, WindowSource, execute
+from advisor.loadtest.plan import Caps, Plan, Quick
+from advisor.loadtest.protocol import Setup
+from advisor.loadtest.verdict import judge
+from advisor.service.bus import Feed, News
+from advisor.service.options import RunOptions, caps_of, guards_of, plan_of
+from advisor.service.recorder import Recorder
+from advisor.settings import TargetSettings
+from advisor.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the scenario yields; `fit` is the serialised server."""
+
+    capacity: Capacity | Refusal | None = None
+    findings: Mapping[str, object] = field(default_factory=dict)
+    fit: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetupLimits:
+    """What bounds the generator."""
+
+    caps: Caps
+    timeout: float
+    allowed_hosts: tuple[str, ...]
+    seed: int
+
+
+class Tools(Protocol):
+    """What a run needs of the layers below; `composition` puts it together."""
+
+    async def prepare(self, target: TargetSettings, setup: SetupLimits) -> Setup:
+        """Payloads made and the host checked.
+
+        Raises:
+            NotAllowed, ConfigurationError, TargetUnreachable: as their names say.
+        """
+
+    async def preflight(self, target: TargetSettings, setup: Setup) -> None:
+        """One request of each kind, before any load.
+
+        Raises:
+            TargetUnreachable, PayloadRejected: as their names say.
+        """
+
+    def source(self, target: TargetSettings) -> WindowSource | None:
+        """Where the sidecars of the target are read during a run."""
+
+    def quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
+        """A fit between stages. Blocks."""
+
+    def answer(self, plan: Plan, run: Run) -> Answer:
+        """What the stages of a run that ended by its plan say. Blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that may begin, with what is worth keeping of its preparation."""
+
+    plan: Plan
+    setup: Setup
+    details: Mapping[str, object]
+
+
+class Conduct:
+    """`prepare`, then `run`, then `tell_done`."""
+
+    def __init__(
+        self,
+        store: Store,
+        tools: Tools,
+        target: TargetSettings,
+        options: RunOptions,
+        feed: Feed,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._tools = tools
+        self._target = target
+        self._options = options
+        self._feed = feed
+        self._clock = clock
+        self._prepared: Prepared | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def prepare(self, run: Run, capacity: float | None, allowed_hosts: tuple[str, ...]) -> Prepared:
+        """Plan, payloads and preflight.
+
+        Raises:
+            ConfigurationError, NotAllowed, TargetUnreachable, PayloadRejected: before any load.
+        """
+        caps = caps_of(self._target, run.scenario, self._options)
+        plan = plan_of(
+            self._target, run.scenario, self._options, slo=run.slo, quick=self._quick, capacity=capacity
+        )
+        limits = SetupLimits(caps, self._target.limits.timeout, allowed_hosts, self._options.seed)
+        setup = await self._tools.prepare(self._target, limits)
+        await self._tools.preflight(self._target, setup)
+        details = {"budget": caps.seconds, "rate_cap": caps.rate, "kinds": [k.name for k in setup.kinds]}
+        self._prepared = Prepared(plan, setup, details)
+        return self._prepared
+
+    async def run(self, run: Run, stop: asyncio.Event, stop_reason: Callable[[], str | None]) -> Run:
+        """The whole of it; the run comes back as it ended, without its stages."""
+        assert self._prepared is not None
+        self._loop = asyncio.get_running_loop()
+        plan, setup = self._prepared.plan, self._prepared.setup
+        self._tell(News.STARTED, target=run.target, scenario=run.scenario, **self._prepared.details)
+        recorder = Recorder(self._store, run.run_id, self._feed, self._clock)
+        try:
+            execution = await self._load(plan, setup, recorder, stop)
+            await recorder.flush()
+        finally:
+            recorder.close()
+        asked = execution.ended is Ended.ASKED
+        run = replace(
+            run,
+            status=execution.status,
+            reason=(stop_reason() if asked else None) or execution.reason,
+            stages=execution.stages,
+        )
+        requests = sum(len(stage.log) for stage in execution.stages)
+        self._tell(News.FITTING, stages=len(execution.stages), requests=requests)
+        answer = Answer() if asked or not requests else await self._answer(plan, run, stop)
+        if answer is None:
+            run, answer = replace(run, status=RunStatus.ABORTED, reason=stop_reason()), Answer()
+        cut_short = run.reason if run.status is not RunStatus.DONE else None
+        verdict = await asyncio.to_thread(
+            judge, run.stages, run.slo, answer.capacity, cut_short=cut_short
+        )
+        run = replace(run, verdict=verdict, capacity=answer.capacity, findings=answer.findings)
+        if answer.fit is not None:
+            await asyncio.to_thread(self._store.runs.put_fit, run, answer.fit, now=self._clock())
+        self._tell(News.VERDICT, **verdict_figures(run))
+        return run
+
+    async def _answer(self, plan: Plan, run: Run, stop: asyncio.Event) -> Answer | None:
+        """None when the run was told to stop meanwhile."""
+        answer = asyncio.create_task(asyncio.to_thread(self._tools.answer, plan, run))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({answer, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if answer.done():
+            return answer.result()
+        answer.cancel()  # its thread ends when the worker does; nobody waits for it
+        return None
+
+    def tell_done(self, run: Run) -> None:
+        """The last news."""
+        self._tell(News.DONE, status=run.status.value, reason=run.reason)
+
+    async def _load(self, plan: Plan, setup: Setup, recorder: Recorder, stop: asyncio.Event) -> Execution:
+        async with await Engine.started(setup) as engine:
+            return await execute(
+                plan,
+                engine,
+                observers=(recorder,),
+                source=self._tools.source(self._target),
+                guards=guards_of(self._target),
+                abort=stop,
+            )
+
+    def _quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
+        """Called by the plan, in a thread of its own."""
+        found = self._tools.quick(history, slo)
+        data: dict[str, Any] = (
+            {"refusal": found.reason}
+            if isinstance(found, Refusal)
+            else {"rps": found.rps, "interval": list(found.interval), "form": found.form}
+        )
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(lambda: self._tell(News.ESTIMATE, **data))
+        return found
+
+    def _tell(self, kind: News, **data: Any) -> None:
+        self._feed.publish(kind, self._clock(), data)
+
+
+def verdict_figures(run: Run) -> dict[str, Any]:
+    """Verdict and capacity as news."""
+    capacity = run.capacity if isinstance(run.capacity, Capacity) else None
+    return {
+        "status": run.verdict.status.value if run.verdict else None,
+        "reasons": list(run.verdict.reasons) if run.verdict else [],
+        "capacity": None
+        if capacity is None
+        else {
+            "rps": capacity.rps,
+            "interval": list(capacity.interval),
+            "limited_by": capacity.limited_by.value,
+        },
+        "refusal": run.capacity.reason if isinstance(run.capacity, Refusal) else None,
+    }
