@@ -174,7 +174,7 @@ class Engine:
                 f"the load generator broke its protocol: {error}" + self._tail()
             ) from None
         if isinstance(message, Failure):
-            raise _ERRORS.get(message.key, errors.EngineFailed)(message.message)
+            raise _ERRORS.get(message.key, errors.EngineFailed)(message.message, hint=message.hint)
         return message
 
     async def _died(self) -> None:

@@ -145,6 +145,7 @@ class Failure:
 
     key: str
     message: str
+    hint: str | None = None
 
 
 Message = Setup | Stage | Ready | SecondRecord | StageEnd | Failure

@@ -1,0 +1,40 @@
+"""An HTTP answer as it arrives, by geventhttpclient's parser (llhttp)."""
+
+from __future__ import annotations
+
+from geventhttpclient._parser import HTTPResponseParser
+
+
+class Answer(HTTPResponseParser):
+    """Knows when the final answer is complete and keeps none of its bytes.
+
+    Interim answers (1xx) end a message, but not the answer.
+    """
+
+    def __init__(self, *, head: bool) -> None:
+        super().__init__()
+        self.complete = False
+        self.untouched = True  # no byte of it has arrived
+        self.surplus = False  # bytes after the answer: the connection cannot be used again
+        self._head = head
+
+    @property
+    def reusable(self) -> bool:
+        """May the connection carry another request?"""
+        return bool(self.complete and not self.surplus and self.should_keep_alive())
+
+    def _on_message_begin(self) -> None:
+        if self.complete:
+            self.surplus = True
+
+    def _on_message_complete(self) -> None:
+        if self.get_code() >= 200:
+            self.complete = True
+
+    def _on_headers_complete(self) -> bool:
+        return self._head  # True: there is no body, whatever the headers say
+
+    def _ignore(self, _: object) -> None:
+        pass
+
+    _on_status = _on_header_field = _on_header_value = _on_body = _ignore

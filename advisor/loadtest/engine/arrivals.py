@@ -1,0 +1,138 @@
+"""When requests are due: arrival times drawn before they are needed. Pure numpy.
+
+Every Poisson stream is one of unit rate mapped through the inverse of the cumulative rate Λ(t) (time
+rescaling: Daley & Vere-Jones, "An Introduction to the Theory of Point Processes", 2003, theorem 7.4.I), so
+steady, ramp and replay differ in Λ alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from advisor.domain import Arrivals, Floats, Stage
+from advisor.loadtest.protocol import Caps
+
+_CHUNK = 4096  # arrivals drawn at a time: a soak of days costs no more memory than a short one
+
+Inverse = Callable[[Floats], Floats]
+
+
+def peak_rate(stage: Stage, caps: Caps) -> float:
+    """The highest rate (req/s) that a stage asks for; a ramp is held at the cap instead."""
+    match stage.arrivals:
+        case Arrivals.SINGLE | Arrivals.VOLLEY:
+            return 0.0
+        case Arrivals.REPLAY:
+            return max((rate for _, rate in stage.curve), default=0.0)
+        case Arrivals.RAMP:
+            return min(stage.rate, caps.rate)
+        case _:
+            return stage.rate
+
+
+def complaint(stage: Stage, caps: Caps) -> str | None:
+    """Why a stage cannot be run under these caps, as a sentence; None when it can."""
+    name = f"stage '{stage.name}'"
+    if not (math.isfinite(stage.seconds) and stage.seconds > 0):
+        return f"{name} must last longer than 0 s, asked for {stage.seconds}"
+    if stage.arrivals is Arrivals.VOLLEY:
+        return None if stage.count and stage.count > 0 else f"{name} is a volley and needs a count above 0"
+    if stage.arrivals is Arrivals.SINGLE:
+        return None
+    if stage.arrivals is Arrivals.REPLAY:
+        times = [t for t, _ in stage.curve]
+        if not times or any(b <= a for a, b in itertools.pairwise(times)):
+            return f"{name} is a replay and needs a curve with ascending times"
+        if any(not (math.isfinite(rate) and rate >= 0) for _, rate in stage.curve):
+            return f"{name} has a rate below 0 in its curve"
+    elif not (math.isfinite(stage.rate) and stage.rate > 0):
+        return f"{name} needs a rate above 0 req/s, asked for {stage.rate}"
+    if stage.arrivals is Arrivals.RAMP and not (stage.doubling and stage.doubling > 0):
+        return f"{name} is a ramp and needs 'doubling' in seconds"
+    peak = peak_rate(stage, caps)
+    if peak > caps.rate * (1 + 1e-9):
+        return f"{name} asks for {peak:g} req/s, above the cap of {caps.rate:g} req/s"
+    return None
+
+
+def offsets(stage: Stage, caps: Caps) -> Iterator[list[float]]:
+    """Ascending seconds from the stage's beginning, chunk by chunk, all within `stage.seconds`.
+
+    SINGLE has none: there each request waits for the last one's end.
+    """
+    match stage.arrivals:
+        case Arrivals.SINGLE:
+            return
+        case Arrivals.VOLLEY:
+            yield [0.0] * int(stage.count or 0)
+        case Arrivals.CONSTANT:
+            yield from _constant(stage)
+        case Arrivals.POISSON:
+            rate = stage.rate
+            yield from _poisson(stage, lambda mass: mass / rate)
+        case Arrivals.RAMP:
+            yield from _poisson(stage, ramp_inverse(stage.rate, stage.doubling or math.inf, caps.rate))
+        case Arrivals.REPLAY:
+            yield from _poisson(stage, curve_inverse(stage.curve, stage.seconds))
+
+
+def _constant(stage: Stage) -> Iterator[list[float]]:
+    total = math.ceil(stage.seconds * stage.rate - 1e-9)
+    for first in range(0, total, _CHUNK):
+        yield (np.arange(first, min(first + _CHUNK, total)) / stage.rate).tolist()
+
+
+def _poisson(stage: Stage, inverse: Inverse) -> Iterator[list[float]]:
+    rng = np.random.default_rng([stage.seed, 0])
+    mass = 0.0
+    while True:
+        reached = mass + np.cumsum(rng.exponential(size=_CHUNK))
+        mass = float(reached[-1])
+        times = inverse(reached)
+        inside = times < stage.seconds
+        yield times[inside].tolist()
+        if not inside.all():
+            return
+
+
+def ramp_inverse(first: float, doubling: float, cap: float) -> Inverse:
+    """Λ⁻¹ of rate(t) = min(cap, first·2^(t/doubling))."""
+    growth = math.log(2) / doubling
+    until = max(0.0, math.log(cap / first) / growth) if cap > first else 0.0
+    below = first * math.expm1(growth * until) / growth
+    held = min(cap, first) if until == 0.0 else cap
+
+    def inverse(mass: Floats) -> Floats:
+        rising = np.log1p(np.minimum(mass, below) * growth / first) / growth
+        return np.asarray(np.where(mass <= below, rising, until + (mass - below) / held))
+
+    return inverse
+
+
+def curve_inverse(curve: tuple[tuple[float, float], ...], seconds: float) -> Inverse:
+    """Λ⁻¹ of a rate that is linear between the points, and constant before the first and after the last.
+
+    Masses beyond the curve's end give infinity.
+    """
+    inner = [t for t, _ in curve if 0 < t < seconds]
+    times = np.array([0.0, *inner, seconds])
+    rates = np.interp(times, [t for t, _ in curve], [rate for _, rate in curve])
+    widths = np.diff(times)
+    slopes = np.diff(rates) / widths
+    masses = np.concatenate([[0.0], np.cumsum((rates[:-1] + rates[1:]) / 2 * widths)])
+
+    def inverse(mass: Floats) -> Floats:
+        part = np.clip(np.searchsorted(masses, mass, side="right") - 1, 0, widths.size - 1)
+        left = mass - masses[part]
+        start = rates[part]
+        # The stable root of slope/2·x² + start·x = left: no cancellation where the slope is small.
+        root = np.sqrt(np.maximum(start**2 + 2 * slopes[part] * left, 0.0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside = times[part] + np.where(left > 0, 2 * left / (start + root), 0.0)
+        return np.asarray(np.where(mass < masses[-1], inside, np.inf))
+
+    return inverse

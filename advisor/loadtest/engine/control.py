@@ -1,0 +1,158 @@
+"""The generator as a whole: setup, stages one after another, abort and end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import time
+import traceback
+from collections.abc import Iterator
+
+import gevent
+import locust  # noqa: F401 - first, because it patches the interpreter
+from gevent.queue import Queue
+from locust.env import Environment
+from locust.event import Events
+
+from advisor.domain import Stage
+from advisor.errors import AdvisorError, ConfigurationError, EngineFailed, NotAllowed
+from advisor.loadtest.engine import pipe, wire
+from advisor.loadtest.engine.arrivals import complaint
+from advisor.loadtest.engine.pick import picks
+from advisor.loadtest.engine.stage import StageRun
+from advisor.loadtest.engine.workers import Workers
+from advisor.loadtest.protocol import Failure, Message, Ready, Setup, decode, encode
+
+_SPARE_FILES = 64  # pipes, timers, libraries
+_FLUSH_SECONDS = 1.0
+
+
+class Control:
+    """Owns the run's workers and the one stage that runs."""
+
+    def __init__(self, output: pipe.Output) -> None:
+        self._output = output
+        self._setup: Setup | None = None
+        self._stage: StageRun | None = None
+        self._aborted = False
+        self._first_stage: float | None = None
+        self._inbox: Queue[Message | str] = Queue()
+
+    def listen(self, fd: int) -> None:
+        """Read messages until the end of input; an abort and the end itself act at once."""
+        for line in pipe.lines(fd):
+            message = decode(line)
+            if message == "abort":
+                self._aborted = True
+                if self._stage is not None:
+                    self._stage.abort()
+            self._inbox.put(message)
+        os._exit(0)
+
+    def work(self) -> None:
+        """Act on messages until `close` or `abort`."""
+        while not self._aborted:
+            match self._inbox.get():
+                case Setup() as setup:
+                    self._set_up(setup)
+                case Stage() as stage:
+                    self._run(stage)
+                case "close" | "abort":
+                    return
+                case other:
+                    raise EngineFailed(f"unexpected message: {type(other).__name__}")
+
+    def _set_up(self, setup: Setup) -> None:
+        _check(setup)
+        _allow_files(setup.caps.in_flight)
+        address = wire.address(setup)
+        try:
+            self._wires = wire.wires(setup)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        environment = Environment(events=Events(), host=setup.url)
+        environment.events.init.fire(environment=environment, runner=None, web_ui=None)
+        self._workers = Workers(setup, address, environment)
+        self._setup = setup
+        # What exists now stays: later collections need not look at it, and are rare.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
+        self._epoch = time.monotonic()
+        self._output.write(encode(Ready(epoch=time.time(), pid=os.getpid(), resolved=address.host)))
+
+    def _run(self, stage: Stage) -> None:
+        setup = self._setup
+        if setup is None:
+            raise EngineFailed("a stage came before the setup")
+        problem = complaint(stage, setup.caps)
+        if problem:
+            raise NotAllowed(problem)
+        if self._first_stage is None:
+            self._first_stage = time.monotonic()
+        self._stage = StageRun(
+            stage,
+            self._workers,
+            self._requests(setup, stage),
+            setup.caps,
+            lambda record: self._output.write(encode(record)),
+            self._epoch,
+            self._first_stage + setup.caps.seconds,
+        )
+        if self._aborted:
+            self._stage.abort()
+        end = self._stage.run()
+        self._stage = None
+        self._output.write(encode(end))
+
+    def _requests(self, setup: Setup, stage: Stage) -> Iterator[wire.Wire]:
+        return (self._wires[index] for index in picks(setup.kinds, stage.seed))
+
+
+def _check(setup: Setup) -> None:
+    if not setup.kinds or any(not kind.pool for kind in setup.kinds):
+        raise ConfigurationError("every kind of request needs at least one prepared request")
+    if any(kind.weight <= 0 for kind in setup.kinds):
+        raise ConfigurationError("the weight of a kind of request must be above 0")
+
+
+def _allow_files(in_flight: int) -> None:
+    """Raise the soft limit on open files as far as the cap needs.
+
+    Raises:
+        ConfigurationError: the hard limit is lower.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = in_flight + _SPARE_FILES
+    if soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigurationError(
+            f"an in-flight cap of {in_flight} needs {needed} open files, but this machine allows {hard}",
+            hint=f"lower limits.in_flight to {hard - _SPARE_FILES}, or raise the limit (ulimit -Hn)",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def main() -> None:
+    """Run until told to end; every failure is told, and ends the process."""
+    output = pipe.Output(pipe.private_stdout())
+    control = Control(output)
+    listener = gevent.spawn(control.listen, 0)
+    listener.link_exception(lambda greenlet: _fail(output, greenlet.exception))
+    try:
+        control.work()
+    except Exception as error:  # noqa: BLE001 - told to the advisor, whatever it is
+        _fail(output, error)
+    output.flush(_FLUSH_SECONDS)
+    os._exit(0)
+
+
+def _fail(output: pipe.Output, error: BaseException) -> None:
+    if not isinstance(error, AdvisorError):
+        traceback.print_exception(error)
+        error = EngineFailed(f"{type(error).__name__}: {error}")
+    output.write(encode(Failure(type(error).__name__, error.message, error.hint)))
+    output.flush(_FLUSH_SECONDS)
+    os._exit(1)

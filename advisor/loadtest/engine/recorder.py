@@ -1,0 +1,78 @@
+"""What ended, column by column, until the second is over."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from advisor.domain import Floats, Outcome, RequestLog
+from advisor.loadtest.protocol import OUTCOMES, SecondRecord, latency_buckets
+
+
+@dataclass(slots=True)
+class Columns:
+    """Requests that have ended since the last cut; times in seconds of `time.monotonic`."""
+
+    intended: array[float] = field(default_factory=lambda: array("d"))
+    sent: array[float] = field(default_factory=lambda: array("d"))
+    end: array[float] = field(default_factory=lambda: array("d"))
+    outcome: array[int] = field(default_factory=lambda: array("b"))
+    kind: array[int] = field(default_factory=lambda: array("h"))
+    delays: array[float] = field(default_factory=lambda: array("d"))  # of all that were dispatched
+
+    def add(self, intended: float, sent: float, end: float, outcome: int, kind: int) -> None:
+        """One more request."""
+        self.intended.append(intended)
+        self.sent.append(sent)
+        self.end.append(end)
+        self.outcome.append(outcome)
+        self.kind.append(kind)
+
+    def log(self, epoch: float) -> RequestLog:
+        """Times as seconds since `epoch`, sorted by the intended time."""
+        log = RequestLog(
+            np.array(self.intended) - epoch,
+            np.array(self.sent) - epoch,
+            np.array(self.end) - epoch,
+            np.array(self.outcome, np.int8),
+            np.array(self.kind, np.int16),
+        )
+        return log.select(np.argsort(log.intended, kind="stable").astype(np.int64))
+
+
+def quantiles(delays: Floats) -> tuple[float | None, float | None]:
+    """p50 and p99; None without values."""
+    if not delays.size:
+        return None, None
+    p50, p99 = np.quantile(delays, [0.5, 0.99])
+    return float(p50), float(p99)
+
+
+def second_record(
+    stage: str,
+    columns: Columns,
+    epoch: float,
+    bounds: tuple[float, float],
+    in_flight: int,
+    dropped: int,
+    cpu: float,
+) -> SecondRecord:
+    """The record of what `columns` hold; `bounds` are the second's ends by `time.monotonic`."""
+    log = columns.log(epoch)
+    counted = np.bincount(log.outcome, minlength=len(Outcome))
+    p50, p99 = quantiles(np.array(columns.delays))
+    return SecondRecord(
+        stage=stage,
+        start=bounds[0] - epoch,
+        end=bounds[1] - epoch,
+        counts={name: int(count) for name, count in zip(OUTCOMES, counted, strict=True) if count},
+        histogram=latency_buckets(log.latency[log.ok]),
+        log=log,
+        in_flight=in_flight,
+        dropped=dropped,
+        cpu=cpu,
+        dispatch_delay_p50=p50,
+        dispatch_delay_p99=p99,
+    )

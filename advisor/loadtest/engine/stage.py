@@ -1,0 +1,191 @@
+"""One stage: send at the times that were drawn, tell each second, wait until nothing is in flight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import gevent
+import numpy as np
+
+from advisor.domain import Arrivals, Outcome, Stage
+from advisor.loadtest.engine.alarm import Alarm
+from advisor.loadtest.engine.arrivals import offsets
+from advisor.loadtest.engine.ramp import RampJudge
+from advisor.loadtest.engine.recorder import quantiles, second_record
+from advisor.loadtest.engine.wire import Wire
+from advisor.loadtest.engine.workers import Workers
+from advisor.loadtest.protocol import Caps, SecondRecord, StageEnd
+
+_TURN = 64  # requests started before answers get their turn
+_CANCEL_SECONDS = 0.5
+_REST_SECONDS = 0.1
+
+_now = time.monotonic
+
+
+class StageRun:
+    """Runs one stage on a run's workers; `tell` gets a `SecondRecord` each second."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        workers: Workers,
+        requests: Iterator[Wire],
+        caps: Caps,
+        tell: Callable[[SecondRecord], None],
+        epoch: float,
+        latest_end: float,
+    ) -> None:
+        self._stage = stage
+        self._workers = workers
+        self._requests = requests
+        self._caps = caps
+        self._tell = tell
+        self._epoch = epoch
+        self._latest_end = latest_end  # by time.monotonic: where the run's cap of seconds ends
+        self._alarm = Alarm()
+        self._judge = RampJudge(stage.stop) if stage.stop else None
+        self._reason = ""  # set once something ends the sending early
+        self._sending = True
+        self._delays: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
+        self._dropped = 0
+        self._aborted = False
+
+    def abort(self) -> None:
+        """End it now: what is in flight is cancelled."""
+        self._aborted = True
+        self._stop("aborted")
+        self._alarm.ring()
+
+    def run(self) -> StageEnd:
+        """Blocks the calling greenlet until the stage is over."""
+        self._begin = self._cut_at = _now()
+        self._cpu = self._cut_cpu = time.process_time()
+        self._until = min(self._begin + self._stage.seconds, self._latest_end)
+        self._workers.on_end = self._ended
+        ticker = gevent.spawn(self._tick)
+        try:
+            end = self._send()
+            self._sending = False
+            drained = self._drain()
+        finally:
+            ticker.kill()
+            self._workers.on_end = None
+            self._alarm.close()
+        self._cut(last=True)
+        p50, p99 = quantiles(np.concatenate(self._delays))
+        wall = _now() - self._begin
+        return StageEnd(
+            stage=self._stage.name,
+            start=self._begin - self._epoch,
+            end=end - self._epoch,
+            dropped=self._dropped,
+            drained=drained,
+            cpu=(time.process_time() - self._cpu) / wall if wall > 0 else 0.0,
+            reason=self._reason or "all requests were sent",
+            dispatch_delay_p50=p50,
+            dispatch_delay_p99=p99,
+        )
+
+    # --------------------------------------------------------------------------------------------- sending
+
+    def _send(self) -> float:
+        """Send everything; returns when the asking ended."""
+        if self._stage.arrivals is Arrivals.SINGLE:
+            self._one_by_one()
+        else:
+            self._open_loop()
+            if self._stage.arrivals is Arrivals.VOLLEY:
+                return _now()
+            self._sleep_until(self._until)
+        if self._until == self._latest_end and not self._reason:
+            self._reason = f"the run's cap of {self._caps.seconds:g} s was reached"
+        return min(_now(), self._until)
+
+    def _open_loop(self) -> None:
+        workers, judge, turn = self._workers, self._judge, 0
+        for chunk in offsets(self._stage, self._caps):
+            for offset in chunk:
+                due = self._begin + offset
+                if due > self._until:
+                    return
+                turn += 1
+                if turn > _TURN or due > _now():
+                    self._sleep_until(due)
+                    turn = 0
+                if self._reason:
+                    return
+                workers.dispatch(due, next(self._requests))
+                if judge is not None and (reason := judge.sent(workers.in_flight)):
+                    self._stop(reason)
+
+    def _one_by_one(self) -> None:
+        count = 0
+        while not self._reason and (now := _now()) < self._until and count != self._stage.count:
+            self._workers.dispatch(now, next(self._requests))
+            count += 1
+            while self._workers.in_flight and not self._reason and _now() < self._until:
+                self._alarm.sleep_until(self._until)
+
+    def _sleep_until(self, when: float) -> None:
+        self._alarm.sleep_until(when)
+        while _now() < when and not self._reason:
+            self._alarm.sleep_until(when)
+
+    def _stop(self, reason: str) -> None:
+        self._reason = self._reason or reason
+
+    def _ended(self, latency: float, outcome: Outcome) -> None:
+        if self._judge is not None and self._sending and not self._reason:
+            reason = self._judge.ended(latency, ok=outcome is Outcome.OK)
+            if reason:
+                self._stop(reason)
+                self._alarm.ring()
+        if self._workers.in_flight == 0 and (not self._sending or self._stage.arrivals is Arrivals.SINGLE):
+            self._alarm.ring()
+
+    # -------------------------------------------------------------------------------------------- draining
+
+    def _drain(self) -> bool:
+        """Wait until nothing is in flight; what still is after `drain` seconds is cancelled and told."""
+        deadline = _now() + self._stage.drain
+        while self._workers.in_flight and not self._aborted and _now() < deadline:
+            self._alarm.sleep_until(deadline)
+        drained = self._workers.in_flight == 0
+        give_up = _now() + _CANCEL_SECONDS
+        while self._workers.in_flight and _now() < give_up:
+            self._workers.cancel()
+            gevent.sleep(0.01)
+        return drained
+
+    # --------------------------------------------------------------------------------------------- telling
+
+    def _tick(self) -> None:
+        second = 0
+        while True:
+            second += 1
+            gevent.sleep(max(0.0, self._begin + second - _now()))
+            self._cut()
+
+    def _cut(self, *, last: bool = False) -> None:
+        now, cpu = _now(), time.process_time()
+        columns = self._workers.cut()
+        dropped, self._workers.dropped = self._workers.dropped, 0
+        self._dropped += dropped
+        self._delays.append(np.array(columns.delays))
+        seconds = now - self._cut_at
+        if last and not columns.delays and not columns.end and not dropped and seconds < _REST_SECONDS:
+            return  # a rest in which nothing happened is no record
+        self._tell(
+            second_record(
+                self._stage.name,
+                columns,
+                self._epoch,
+                (self._cut_at, now),
+                self._workers.in_flight,
+                dropped,
+                (cpu - self._cut_cpu) / seconds if seconds > 0 else 0.0,
+            )
+        )
+        self._cut_at, self._cut_cpu = now, cpu

@@ -1,0 +1,108 @@
+"""Requests as the bytes that go out, and answers as the outcome they stand for."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from urllib.parse import urlsplit
+
+from advisor.domain import Outcome
+from advisor.loadtest.engine.connection import Address
+from advisor.loadtest.protocol import Connections, Kind, Setup
+from advisor.loadtest.safety import check_host
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+Classify = Callable[[int], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A request of the pool: its bytes, the index of its kind, and how its answer is judged."""
+
+    data: bytes
+    kind: int
+    name: str
+    method: str
+    path: str
+    head: bool  # the answer has no body
+    streaming: bool
+    classify: Classify
+
+
+def classifier(expect: str | None) -> Classify:
+    """The outcome of a status. `expect` is a status, a class such as `4xx`, or None for 2xx and 3xx."""
+    if expect is None:
+        low, high = 200, 399
+    elif expect.endswith("xx"):
+        low, high = int(expect[0]) * 100, int(expect[0]) * 100 + 99
+    else:
+        low = high = int(expect)
+
+    def classify(status: int) -> Outcome:
+        if low <= status <= high:
+            return Outcome.OK
+        if status in (429, 503):
+            return Outcome.REJECTED
+        # A 2xx where a 4xx was expected is the server's mistake: it accepted what it should refuse.
+        return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.SERVER_ERROR
+
+    return classify
+
+
+def wires(setup: Setup) -> list[Wire]:
+    """All pools as bytes, one after another in the order of the kinds."""
+    return [wire for index, kind in enumerate(setup.kinds) for wire in _of_kind(setup, index, kind)]
+
+
+def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
+    parts = urlsplit(setup.url)
+    base = parts.path.rstrip("/")
+    host = parts.netloc.rpartition("@")[2]
+    method = kind.method.upper()
+    classify = classifier(kind.expect)
+    result = []
+    for prepared in kind.pool:
+        headers = {"host": ("Host", host), "user-agent": ("User-Agent", f"capacity-advisor/{_version()}")}
+        headers["accept"] = ("Accept", "text/event-stream" if kind.streaming else "*/*")
+        for name, value in (*setup.headers, *prepared.headers):
+            headers[name.lower()] = (name, value)
+        if prepared.body or method in _BODY_METHODS:
+            headers["content-length"] = ("Content-Length", str(len(prepared.body)))
+        if setup.connections is Connections.NEW:
+            headers["connection"] = ("Connection", "close")
+        path = base + prepared.path
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.values())]
+        head = "\r\n".join(lines)
+        if any("\r" in line or "\n" in line for line in lines) or " " in path:
+            raise ValueError(f"a path or header of '{kind.name}' holds a space or a line break")
+        data = head.encode("latin-1") + b"\r\n\r\n" + prepared.body
+        result.append(Wire(data, index, kind.name, method, path, method == "HEAD", kind.streaming, classify))
+    return result
+
+
+def address(setup: Setup) -> Address:
+    """Where the target is, resolved once: the answer cannot change under the load.
+
+    Raises what `check_host` does.
+    """
+    found = check_host(setup.url, setup.allowed_hosts)
+    parts = urlsplit(setup.url)
+    secure = parts.scheme == "https"
+    name = parts.hostname or ""
+    context: ssl.SSLContext | None = None
+    if secure:
+        context = ssl.create_default_context()
+        if not setup.verify_tls:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+    # IPv4 first: a name such as localhost often stands for both, and model servers listen on IPv4.
+    host = next((a for a in found if ":" not in a), found[0])
+    family = 10 if ":" in host else 2
+    return Address(family, host, parts.port or (443 if secure else 80), name, context)
+
+
+def _version() -> str:
+    return version("capacity-advisor")
