@@ -28,14 +28,14 @@ class HistogramSample:
 
     `bounds`: upper bounds in the metric's unit, ascending, without +Inf; a value equal to a bound counts
     below it (Prometheus `le`). `counts`: one per bucket, not cumulative, one more than bounds.
-    `total`: sum of the values.
+    `total`: sum of the values; None where requests were counted and not timed: `_sum` is then left out.
     """
 
     metric: Metric
     labels: tuple[str, ...]
     bounds: Sequence[float]
     counts: Sequence[float]
-    total: float
+    total: float | None
 
 
 Measured = Sample | HistogramSample
