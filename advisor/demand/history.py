@@ -1,0 +1,107 @@
+"""Demand of the past: requests/s arriving at the service, on a regular grid, gaps kept as gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.domain import Floats, Window
+
+
+@dataclass(frozen=True, slots=True)
+class DemandHistory:
+    """`rates[i]`: mean demand (req/s) of [start + i·step, start + (i+1)·step).
+
+    `known[i]` is False in a gap; the rate there means nothing.
+    """
+
+    start: float
+    step: float
+    rates: Floats
+    known: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return int(self.rates.size)
+
+    @property
+    def seconds(self) -> float:
+        """From the first to the last observation, gaps included."""
+        return self.step * len(self)
+
+    @property
+    def end(self) -> float:
+        """Unix seconds at which it ends."""
+        return self.start + self.seconds
+
+    @property
+    def peak(self) -> float | None:
+        """The highest known rate."""
+        return float(self.rates[self.known].max()) if self.known.any() else None
+
+    def filled(self) -> Floats:
+        """Rates with gaps filled: by the same time a week or a day away where known, else linearly."""
+        rates, known = self.rates.copy(), self.known.copy()
+        for seconds in (7 * 86400.0, 86400.0):
+            shift = round(seconds / self.step)
+            for offset in (shift, -shift):
+                index = np.arange(len(self)) - offset
+                inside = (index >= 0) & (index < len(self))
+                usable = np.zeros(len(self), bool)
+                usable[inside] = self.known[index[inside]]
+                take = ~known & usable
+                rates[take] = self.rates[index[take]]
+                known |= take
+        if known.any() and not known.all():
+            at = np.arange(len(self))
+            rates = np.interp(at, at[known], rates[known])
+        return rates
+
+    def coarser(self, step: float) -> DemandHistory:
+        """Means over whole multiples of the step; a coarse step is known when half of it is."""
+        ratio = max(round(step / self.step), 1)
+        whole = len(self) // ratio * ratio
+        rates = (
+            np.where(self.known, self.rates, 0.0)[-whole:].reshape(-1, ratio) if whole else np.zeros((0, 1))
+        )
+        known = self.known[-whole:].reshape(-1, ratio) if whole else np.zeros((0, 1), bool)
+        count = known.sum(axis=1)
+        means = np.where(count > 0, rates.sum(axis=1) / np.maximum(count, 1), 0.0)
+        start = self.end - whole * self.step
+        return DemandHistory(start, self.step * ratio, means, count >= 0.5 * ratio)
+
+
+def from_series(samples: Iterable[tuple[float, float]], step: float) -> DemandHistory | None:
+    """From (Unix seconds at the middle or start of an interval, req/s); several in one step are averaged."""
+    pairs = sorted(samples)
+    if not pairs:
+        return None
+    times = np.array([time for time, _ in pairs])
+    values = np.array([value for _, value in pairs])
+    start = float(np.floor(times[0] / step) * step)
+    index = ((times - start) / step).astype(np.int64)
+    size = int(index[-1]) + 1
+    count = np.bincount(index, minlength=size)
+    total = np.bincount(index, weights=values, minlength=size)
+    return DemandHistory(start, step, np.where(count > 0, total / np.maximum(count, 1), 0.0), count > 0)
+
+
+def from_windows(windows: Sequence[Window], step: float = 60.0) -> DemandHistory | None:
+    """Demand of a whole service from its windows, one a replica and interval (or summed over replicas).
+
+    Rates of windows that overlap in time add up: they are replicas.
+    """
+    if not windows:
+        return None
+    start = float(np.floor(min(window.start for window in windows) / step) * step)
+    size = int(np.ceil((max(window.end for window in windows) - start) / step))
+    requests, covered = np.zeros(size), np.zeros(size, bool)
+    for window in windows:
+        first, last = int((window.start - start) // step), int(np.ceil((window.end - start) / step))
+        edges = start + step * np.arange(first, last + 1)
+        share = np.clip(np.minimum(edges[1:], window.end) - np.maximum(edges[:-1], window.start), 0.0, None)
+        requests[first:last] += window.arrival_rps * share
+        covered[first:last] |= share >= 0.5 * min(step, window.seconds)
+    return DemandHistory(start, step, requests / step, covered)

@@ -1,0 +1,133 @@
+"""The answer: replicas, signal, target, behaviour, each with its reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from advisor.demand.history import DemandHistory
+from advisor.domain import (
+    AdviceStatus,
+    Autoscaling,
+    Capacity,
+    Demand,
+    Forecast,
+    Recommendation,
+    Refusal,
+    Replicas,
+    Signal,
+    Simulation,
+    Slo,
+)
+from advisor.scaling import signal
+from advisor.scaling.policy import ScalingPolicy
+from advisor.scaling.sizing import replicas_for, size
+from advisor.scaling.target import LoadTarget, load_target
+
+_DOWN_WINDOW = 300
+
+
+def recommend(
+    target: str,
+    slo: Slo,
+    policy: ScalingPolicy,
+    capacity: Capacity | Refusal | None,
+    *,
+    now: float,
+    demand: Demand | None = None,
+    history: DemandHistory | None = None,
+    current_replicas: int | None = None,
+    forecast: Forecast | None = None,
+    simulation: Simulation | None = None,
+) -> Recommendation:
+    """Advice for one target at `now` (Unix seconds); refused with the reasons where no capacity is known."""
+    if not isinstance(capacity, Capacity):
+        return Recommendation(
+            target, now, AdviceStatus.REFUSED, slo, _refusal_reasons(capacity, demand), capacity, demand
+        )
+    warnings = list(capacity.warnings)
+    reasons: list[str] = []
+    status = AdviceStatus.OK
+    stale = _stale(capacity, policy, now)
+    if stale is not None:
+        status = AdviceStatus.STALE
+        reasons.append(stale)
+    replicas: Replicas | None = None
+    if demand is None:
+        reasons.append("No demand is known: give demand_rps, or let the advisor observe production.")
+    else:
+        replicas, notes = size(capacity, demand, policy, current_replicas)
+        reasons.append(replicas.why)
+        warnings.extend(notes)
+    load = load_target(capacity, policy, history)
+    warnings.extend(load.warnings)
+    autoscaling = choose(capacity, policy, load)
+    if autoscaling is None:
+        warnings.append(
+            "no signal can be scaled on: the CPU does not stand for the load, and no metrics adapter "
+            "(KEDA or prometheus-adapter) serves the request rate"
+        )
+    return Recommendation(
+        target=target,
+        generated_at=now,
+        status=status,
+        slo=slo,
+        reasons=tuple(reasons),
+        capacity=capacity,
+        demand=demand,
+        replicas=replicas,
+        autoscaling=autoscaling,
+        simulation=simulation,
+        forecast=forecast,
+        warnings=tuple(warnings),
+    )
+
+
+def choose(capacity: Capacity, policy: ScalingPolicy, load: LoadTarget) -> Autoscaling | None:
+    """The first accepted of: request rate, CPU, in flight; the others beside it, with their numbers.
+
+    Without a metrics adapter only CPU can be had; None where it is of no use either.
+    """
+    rate = signal.request_rate(load.rps, f"the load itself: {load.why}")
+    cores = signal.cpu(capacity, policy, load.rps)
+    held = signal.in_flight(capacity, load.rps)
+    queue = signal.queue_depth(capacity, load.rps)
+    others = [s for s in (cores, held, queue) if s is not None]
+    if policy.metrics_adapter:
+        return Autoscaling(
+            rate, tuple(others), load.rps, _DOWN_WINDOW, secondary=held if held.accepted else None
+        )
+    if not cores.accepted:
+        return None
+    missing = [_unserved(s) for s in (rate, held, queue) if s is not None]
+    return Autoscaling(cores, tuple(missing), load.rps, _DOWN_WINDOW)
+
+
+def _unserved(declined: Signal) -> Signal:
+    return Signal(
+        declined.metric, declined.type, declined.target, declined.unit,
+        "no metrics adapter (KEDA or prometheus-adapter) serves it", False, declined.elasticity,
+    )  # fmt: skip
+
+
+def _refusal_reasons(capacity: Refusal | None, demand: Demand | None) -> tuple[str, ...]:
+    if capacity is None:
+        return ("No capacity is known yet: run a capacity test first.",)
+    reasons = [capacity.reason]
+    if capacity.at_least is not None and demand is not None and not capacity.infeasible:
+        most = replicas_for(demand.rps, capacity.at_least)
+        reasons.append(
+            f"One replica was seen to hold {capacity.at_least:.4g} req/s, so {most} are enough for "
+            f"{demand.rps:.4g} req/s, and fewer may be."
+        )
+    return tuple(reasons)
+
+
+def _stale(capacity: Capacity, policy: ScalingPolicy, now: float) -> str | None:
+    measured = capacity.evidence.measured_at
+    if measured is None or now - measured <= policy.stale_after_seconds:
+        return None
+    day = datetime.fromtimestamp(measured, UTC).strftime("%Y-%m-%d")
+    return (
+        f"The capacity was measured on {day}, {(now - measured) / 86400:.0f} days ago, and counts for "
+        f"{policy.stale_after_seconds / 86400:.0f}: measure it again."
+    )
