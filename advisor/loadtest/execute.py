@@ -156,6 +156,7 @@ class _Run:
                 case Window() as window:
                     self._window(window)
                 case StageResult() as result:
+                    await self._last_window()
                     self._finish(result)
                     self._spawn(self._decide(plan))
 
@@ -264,6 +265,14 @@ class _Run:
         reason = distress(self.windows, self.guards)
         if reason is not None:
             raise _Halt(Ended.GUARD, reason)
+
+    async def _last_window(self) -> None:
+        """What is left of the stage since the last reading."""
+        if self.sampler is not None and self.source is not None:
+            self.sampler.cancel()
+            window = await self.source()
+            if window is not None:
+                self.windows.append(window)
 
     def _finish(self, result: StageResult) -> None:
         result = dataclasses.replace(result, windows=tuple(self.windows))

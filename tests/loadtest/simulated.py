@@ -111,10 +111,11 @@ class Bench:
         single = stage.arrivals is Arrivals.SINGLE
         arrivals, end, outcome = self._single(stage, rng) if single else self._open(stage, rng)
         sent = outcome != DROPPED
-        dropped = int((~sent).sum())
+        lost = arrivals[~sent]
         arrivals, end, outcome = arrivals[sent], end[sent], outcome[sent]
         seconds = self._asking(stage, arrivals, end, outcome)
         kept = arrivals <= seconds
+        dropped = int((lost <= seconds).sum())
         arrivals, end, outcome = arrivals[kept], end[kept], outcome[kept]
         limit = seconds + stage.drain
         drained = not (end > limit).any()

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from advisor.domain import Arrivals, RampStop, Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, ended_early, named, rate, throughput
+from advisor.loadtest.plan.common import elapsed, ended_early, named, throughput
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.warmup import without_warm_up
 from advisor.units import format_seconds, quantile_name
@@ -73,20 +73,23 @@ def _errors_alone(total: int, failed: int, slo: Slo) -> str | None:
 
 
 def doubling_time(p50: float, seconds: float) -> float:
-    """Seconds in which the ramp doubles: 4·p50 within 5 to 9 s, but at least p50/2 for very slow servers
-    (or the backlog at the end takes longer to drain than the ramp took), and eight doublings fit in
-    `seconds`.
+    """Seconds in which the ramp doubles: 4·p50 within 5 to 9 s, or less where eight doublings would not fit.
+
+    Never below p50: a knee shows only after some latencies, and each doubling meanwhile is backlog to drain.
     """
-    return max(min(max(min(max(4 * p50, 5.0), 9.0), p50 / 2), seconds / 8), 2.0)
+    usual = max(min(4 * p50, 9.0), 5.0)
+    return max(min(usual, max(seconds / 8, 2.0)), p50)
 
 
 def ramp_stop(p50: float, slo: Slo, caps: Caps, failure_ratio: float) -> RampStop:
     """Past the knee: most of the last completions over 4 to 5 times the unloaded latency, or rejections.
 
-    The window covers 0.3 s of single-stream work, so that one hiccup of a fast server does not end the ramp.
+    The window covers 0.3 s of single-stream work, so that one hiccup of a fast server does not end the
+    ramp. Over 1 s of latency the bound falls to 3 times, because waiting for more costs minutes of backlog.
     """
     window = max(15, round(0.3 / p50))
-    latency = max(min(slo.tightest, 5 * p50), 4 * p50)
+    times = 4.0 if p50 < 1 else 3.0
+    latency = max(min(slo.tightest, 5 * p50), times * p50)
     failures = 6 if not failure_ratio else max(6, math.ceil(3 * failure_ratio * 1000))
     return RampStop(latency, window, math.ceil(0.8 * window), failures, caps.in_flight)
 
@@ -198,8 +201,3 @@ def typical_capacity(history: Sequence[StageResult], seen: Unloaded) -> float | 
     found = [throughput(result, max(1.0, 3 * seen.p50)) for result in named(history, "ramp")]
     best = max((value for value in found if value is not None), default=None)
     return 0.7 * best if best else None
-
-
-def guess_sentence(guess: float) -> str:
-    """How `typical_capacity` is told."""
-    return f"no capacity is known: the ramp suggests about {rate(guess)}"
