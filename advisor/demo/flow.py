@@ -186,11 +186,10 @@ def _checked(answer: httpx.Response) -> dict[str, Any]:
 
 def show_run(console: Console, run: dict[str, Any]) -> None:
     """The verdict and what the run found."""
-    verdict = run.get("verdict") or {}
-    colour = {"valid": "green", "inconclusive": "yellow", "invalid": "red"}.get(
-        verdict.get("status"), "white"
-    )
-    console.print(Text.assemble("verdict: ", (str(verdict.get("status", "none")), f"bold {colour}")))
+    verdict: dict[str, Any] = run.get("verdict") or {}
+    status = str(verdict.get("status", "none"))
+    colour = {"valid": "green", "inconclusive": "yellow", "invalid": "red"}.get(status, "white")
+    console.print(Text.assemble("verdict: ", (status, f"bold {colour}")))
     for reason in verdict.get("reasons", []):
         console.print(Text(f"  · {reason}"), soft_wrap=True)
     capacity = run.get("capacity")
