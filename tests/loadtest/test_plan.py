@@ -31,7 +31,6 @@ from advisor.loadtest.plan import (
     SpikePlan,
     StressPlan,
 )
-from advisor.loadtest.plan.answer import clip
 from advisor.loadtest.plan.capacity import half_width
 from advisor.loadtest.plan.common import elapsed, named
 from advisor.loadtest.plan.curve import shortened, staircase
@@ -249,27 +248,6 @@ def test_an_estimator_that_refuses_leaves_a_bracketing_search():
     assert len(rates) >= 3
     assert 20 < rates[-1] < 50  # the truth is about 30
     assert "no form explains the log" in stop.reason
-
-
-def capacity_of(rps: float) -> Capacity:
-    return Capacity(rps, (0.9 * rps, 1.1 * rps), Limit.UNKNOWN, "test", Evidence(1, 1.0, 1.0))
-
-
-@pytest.mark.parametrize(
-    ("fit", "met", "broken", "expected"),
-    [
-        (100.0, 80.0, 120.0, 100.0),
-        (100.0, 0.0, 0.0, 100.0),
-        (70.0, 80.0, 120.0, 80.0),
-        (130.0, 80.0, 120.0, math.sqrt(108 * 120)),
-        (130.0, 115.0, 120.0, math.sqrt(115 * 120)),
-    ],
-)
-def test_an_estimate_gives_way_to_what_a_stage_showed(fit, met, broken, expected):
-    found = clip(capacity_of(fit), met, broken)
-    assert found.rps == pytest.approx(expected)
-    assert found.interval[0] <= found.rps <= found.interval[1]
-    assert bool(found.warnings) == (found.rps != fit)
 
 
 def test_half_width_is_logarithmic():

@@ -1,54 +1,35 @@
-"""The answer of a capacity run: the full estimate, held against what single stages showed directly."""
+"""The answer of a capacity run, and what single stages show directly on the way to it."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, StageResult
 from advisor.loadtest.plan.common import ended_early, named, rate
 from advisor.loadtest.plan.estimate import Estimator
-from advisor.loadtest.plan.probe import gave_way, infeasible, knee_seen, top_of_ramp
+from advisor.loadtest.plan.probe import gave_way, infeasible, knee_seen, top_of_ramp, warm
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.direct import Direct, stage_evidence, stage_status
 
 
 def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Estimator) -> Capacity | Refusal:
-    """Infeasible, at least so much, or the estimate where it does not contradict a stage."""
+    """Infeasible, at least so much, or what the full estimator says of the history without its warm-up."""
     reason = infeasible(history, slo)
     if reason is not None:
         return Refusal(reason, infeasible=True)
     low, high = bracket(history, slo)
-    if not steady(history):
-        return Refusal("the run ended before any stage under steady load")
+    if not steady(history) and not knee_seen(history):
+        return Refusal("the run ended before any stage under load that could tell")
     if not knee_seen(history) and not high:
-        limit = ceiling(history, caps)
+        limit = ceiling(history, slo, caps)
         held = f"the capacity is at least {rate(low)}: " if low else ""
         reason = f"{held}no knee was reached up to {rate(limit)}; {what_to_raise(limit, caps)}"
         return Refusal(reason, at_least=low or None)
-    found = estimate(history, slo)
-    if isinstance(found, Refusal):
-        return found if found.at_least or not low else dataclasses.replace(found, at_least=low)
-    return clip(found, low, high)
-
-
-def clip(found: Capacity, met: float, broken: float) -> Capacity:
-    """An estimate that contradicts a stage's own evidence gives way to it, and says so.
-
-    `met`: highest rate that directly held the objective; `broken`: lowest that directly broke it (0: none).
-    """
-    low, high = found.interval
-    if met and found.rps < met:
-        warning = f"the fit said {rate(found.rps)}, but a stage at {rate(met)} held the objective"
-        value, interval = met, (low, max(high, met))
-    elif broken and found.rps > broken:
-        warning = f"the fit said {rate(found.rps)}, but a stage at {rate(broken)} broke the objective"
-        below = max(met, 0.9 * broken)
-        value, interval = math.sqrt(below * broken), (min(low, below), min(high, broken))
-    else:
-        return found
-    return dataclasses.replace(found, rps=value, interval=interval, warnings=(*found.warnings, warning))
+    found = estimate(warm(history), slo)
+    if isinstance(found, Refusal) and not found.at_least and low:
+        return dataclasses.replace(found, at_least=low)
+    return found
 
 
 def bracket(history: Sequence[StageResult], slo: Slo) -> tuple[float, float]:
@@ -60,11 +41,16 @@ def bracket(history: Sequence[StageResult], slo: Slo) -> tuple[float, float]:
     return max(met, default=0.0), high
 
 
-def ceiling(history: Sequence[StageResult], caps: Caps) -> float:
+def ceiling(history: Sequence[StageResult], slo: Slo, caps: Caps) -> float:
     """The highest rate worth asking for: the cap, or less where the in-flight cap was met first (req/s)."""
-    dropped = [r.stage.rate for r in steady(history) if r.dropped]
+    dropped = [r.stage.rate for r in steady(history) if r.dropped and not _too_slow(r, slo)]
     crowded = [top_of_ramp(r) for r in named(history, "ramp") if ended_early(r) and not gave_way(r)]
     return min([caps.rate, *(0.8 * value for value in (*dropped, *crowded))])
+
+
+def _too_slow(result: StageResult, slo: Slo) -> bool:
+    """Overload, not the width of the server, filled the in-flight cap."""
+    return any(e.status is Direct.VIOLATED for e in stage_evidence(result, slo)[:-1])
 
 
 def what_to_raise(limit: float, caps: Caps) -> str:

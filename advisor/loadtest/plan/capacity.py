@@ -24,6 +24,7 @@ from advisor.loadtest.plan.probe import (
     top_of_ramp,
     typical_capacity,
     unloaded,
+    warm,
 )
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.direct import Direct, stage_status
@@ -31,6 +32,8 @@ from advisor.units import format_seconds
 
 AROUND = (1.0, 0.95, 1.04)  # of the estimate, in turn
 CONFIRM = 0.95
+LOWER = 0.93  # after a soak that broke the objective
+STILL = 0.93  # an estimate that has risen further since the soak needs another one
 CLIMB = 1.5  # a knee stage never goes further beyond what was offered so far
 SHORTEST = 5.0  # s; less is not worth a stage
 MOST_CONFIRMATIONS = 3
@@ -107,7 +110,7 @@ class CapacityPlan:
         states = [stage_status(result, self.slo) for result in tops]
         if states and states[-1] is Direct.VIOLATED:
             return None
-        limit = ceiling(history, self.caps)
+        limit = ceiling(history, self.slo, self.caps)
         held = max((r.stage.rate for r, s in zip(tops, states, strict=True) if s is Direct.MET), default=0.0)
         if held >= 0.99 * limit:
             found = f"{rate(held)} holds the objective and no knee was reached"
@@ -125,22 +128,25 @@ class CapacityPlan:
         return self._poisson(numbered("top", history), target, history, seen)
 
     def _search(self, history: Sequence[StageResult], seen: Unloaded) -> Stage | Stop:
-        estimate = self.quick(history, self.slo)
+        estimate = self.quick(warm(history), self.slo)
         left = self._left(history)
         guess = self._guess(history, seen, estimate)
         if guess is None:
             return Stop("no load stage gave an answer to start from: nothing completed in the ramp")
         if not named(history, "volley") and left >= 0.5 * self.caps.seconds:
             return self._volley(history, seen, estimate, guess)
-        if not named(history, "knee") and self._useful(seen) <= left < self._reserve() + self._useful(seen):
+        confirmed = self._confirmed(history, estimate)
+        reserve = 0.0 if confirmed else self._reserve()
+        last = left < reserve + self._useful(seen)
+        if last and not named(history, "knee") and left >= self._useful(seen):
             return self._poisson(numbered("knee", history), guess, history, seen)  # no time for both
-        if self._settled(history, estimate) or left < self._reserve() + self._useful(seen):
+        if last or self._settled(history, estimate):
             return self._confirm(history, seen, estimate, guess)
         knees, bursts = named(history, "knee"), named(history, "burst")
         if len(bursts) < len(knees) and not _turns_away(bursts):
-            return self._burst(history, seen, estimate, guess)
+            return self._burst(history, seen, estimate, guess, reserve)
         around = AROUND[len(knees) % len(AROUND)]
-        return self._poisson(numbered("knee", history), guess * around, history, seen, keep=self._reserve())
+        return self._poisson(numbered("knee", history), guess * around, history, seen, keep=reserve)
 
     def _guess(
         self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal
@@ -163,7 +169,9 @@ class CapacityPlan:
         else:
             value = estimate.rps
         floor = 0.05 / seen.p50  # a collapsed fit must not send the run to sleep
-        return max(min(value, CLIMB * highest, ceiling(history, self.caps)), min(floor, self.caps.rate))
+        return max(
+            min(value, CLIMB * highest, ceiling(history, self.slo, self.caps)), min(floor, self.caps.rate)
+        )
 
     def _settled(self, history: Sequence[StageResult], estimate: Quick | Refusal) -> bool:
         if isinstance(estimate, Refusal) or len(named(history, "knee")) < 2:
@@ -180,6 +188,14 @@ class CapacityPlan:
 
     # ------------------------------------------------------------------------------------- confirmation
 
+    def _confirmed(self, history: Sequence[StageResult], estimate: Quick | Refusal) -> bool:
+        """The last soak did not break the objective, at a rate that still stands for the estimate."""
+        done = named(history, "confirm")
+        if not done or isinstance(estimate, Refusal):
+            return False
+        near = done[-1].stage.rate >= STILL * CONFIRM * min(estimate.rps, self.caps.rate)
+        return near and stage_status(done[-1], self.slo) is not Direct.VIOLATED
+
     def _confirm(
         self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal, guess: float
     ) -> Stage | Stop:
@@ -187,16 +203,18 @@ class CapacityPlan:
             return Stop(f"no capacity can be told: {estimate.reason}")
         done = named(history, "confirm")
         said = self._said(history, estimate)
-        if done and stage_status(done[-1], self.slo) is not Direct.VIOLATED:
+        if self._confirmed(history, estimate):
             return Stop(f"{said}; {_soak_words(done[-1])} did not contradict it")
         left = self._left(history)
         if len(done) == MOST_CONFIRMATIONS or left < min(self._reserve(), self._useful(seen)):
             if done:
-                return Stop(
-                    f"{said}, but {_soak_words(done[-1])} broke the objective: the estimate is not confirmed"
-                )
+                broke = stage_status(done[-1], self.slo) is Direct.VIOLATED
+                why = "broke the objective" if broke else "is too far below it"
+                return Stop(f"{said}, but {_soak_words(done[-1])} {why}: the estimate is not confirmed")
             return Stop(f"{said}; the budget left no time to confirm it")
-        target = CONFIRM * guess if not done else min(CONFIRM * guess, 0.93 * done[-1].stage.rate)
+        target = CONFIRM * guess
+        if done and stage_status(done[-1], self.slo) is Direct.VIOLATED:
+            target = min(target, LOWER * done[-1].stage.rate)
         seconds = max(self._reserve(), SHORTEST)
         return self._poisson(numbered("confirm", history), target, history, seen, seconds=seconds)
 
@@ -241,7 +259,12 @@ class CapacityPlan:
         )
 
     def _burst(
-        self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal, guess: float
+        self,
+        history: Sequence[StageResult],
+        seen: Unloaded,
+        estimate: Quick | Refusal,
+        guess: float,
+        keep: float,
     ) -> Stage:
         """A short stage above saturation: overload tells the server's form."""
         best = [
@@ -257,7 +280,7 @@ class CapacityPlan:
             history,
             seen,
             seconds=seconds,
-            keep=self._reserve(),
+            keep=keep,
         )
 
     def _volley(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from advisor.domain import Arrivals, RampStop, Slo, Stage, StageResult, Stop
+from advisor.domain import Arrivals, RampStop, RequestLog, Slo, Stage, StageResult, Stop
 from advisor.loadtest.plan.common import elapsed, ended_early, named, throughput
 from advisor.loadtest.protocol import Caps
-from advisor.loadtest.verdict.warmup import without_warm_up
+from advisor.loadtest.verdict.warmup import warm_up_length
 from advisor.units import format_seconds, quantile_name
 
 SINGLE_SECONDS = 10.0
@@ -32,14 +33,38 @@ class Unloaded:
     failures: int
 
 
+def singles(history: Sequence[StageResult]) -> tuple[RequestLog, bool]:
+    """All single requests after the warm-up, which is found in the data, and whether its end was seen."""
+    log = RequestLog.concat(result.log for result in named(history, "single"))
+    cut = warm_up_length(log.service)
+    return log.select(np.arange(cut, len(log), dtype=np.int64)), not cut or cut < 0.45 * len(log)
+
+
+def warm(history: Sequence[StageResult]) -> list[StageResult]:
+    """The history without the requests of the warm-up: they were served by another server, so to speak."""
+    kept, _ = singles(history)
+    if not len(kept):
+        return list(history)
+    begin = float(kept.intended[0])
+    found = []
+    for result in history:
+        if result.stage.name.startswith("single") and result.start < begin:
+            if result.end <= begin:
+                continue
+            log = result.log.select(result.log.intended >= begin)
+            found.append(dataclasses.replace(result, start=begin, log=log))
+        else:
+            found.append(result)
+    return found
+
+
 def unloaded(history: Sequence[StageResult]) -> Unloaded | None:
     """From all single-stream stages; None while no request has succeeded."""
-    cut = [without_warm_up(result).log for result in named(history, "single")]
-    latencies = np.concatenate([log.service[log.ok] for log in cut]) if cut else np.zeros(0)
-    total = sum(len(log) for log in cut)
+    log, _ = singles(history)
+    latencies = log.service[log.ok]
     if not latencies.size:
         return None
-    return Unloaded(float(np.median(latencies)), float(latencies.mean()), total, total - latencies.size)
+    return Unloaded(float(np.median(latencies)), float(latencies.mean()), len(log), len(log) - latencies.size)
 
 
 def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
@@ -47,9 +72,10 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
 
     A bound p_q ≤ s allows a share 1−q above s. Exact binomial test of the observed count against it.
     """
-    cut = [without_warm_up(result).log for result in named(history, "single")]
-    latencies = np.concatenate([log.service[log.ok] for log in cut]) if cut else np.zeros(0)
-    total = sum(len(log) for log in cut)
+    log, warmed = singles(history)
+    latencies = log.service[log.ok]
+    if not warmed:
+        return None
     for bound in slo.latency:
         over = int((latencies > bound.seconds).sum())
         if over and float(stats.binom.sf(over - 1, latencies.size, 1 - bound.quantile)) < SURE:
@@ -60,7 +86,7 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
                 f"(median {format_seconds(float(np.median(latencies)))}, {latencies.size} requests), above "
                 f"the objective {name} ≤ {format_seconds(bound.seconds)}: replicas cannot fix service time"
             )
-    return _errors_alone(total, total - latencies.size, slo)
+    return _errors_alone(len(log), len(log) - latencies.size, slo)
 
 
 def _errors_alone(total: int, failed: int, slo: Slo) -> str | None:
@@ -125,18 +151,24 @@ def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) 
     """The next stage of first contact, a reason to end the run, or None when the server is known well
     enough.
     """
-    singles = named(history, "single")
+    stages = named(history, "single")
     seconds = min(SINGLE_SECONDS, 0.1 * caps.seconds)
-    if not singles:
+    if not stages:
         return Stage("single 1", Arrivals.SINGLE, seconds, drain=_patience(history, caps), seed=seed)
     seen = unloaded(history)
     if seen is None:
-        return _nothing_works(singles)
-    spent = elapsed(history)
-    if seen.requests < SINGLE_REQUESTS and len(singles) < 3 and spent < 0.15 * caps.seconds:
-        more = min(SINGLE_REQUESTS * seen.p50, 0.15 * caps.seconds - spent)
-        name = f"single {len(singles) + 1}"
-        return Stage(name, Arrivals.SINGLE, more, drain=_patience(history, caps), seed=seed + len(history))
+        return _nothing_works(stages)
+    left = 0.15 * caps.seconds - elapsed(history)
+    few = SINGLE_REQUESTS * seen.p50 if seen.requests < SINGLE_REQUESTS else 0.0
+    more = max(few, 0.0 if singles(history)[1] else seconds)
+    if more and len(stages) < 3 and left > 0:
+        return Stage(
+            f"single {len(stages) + 1}",
+            Arrivals.SINGLE,
+            min(more, left),
+            drain=_patience(history, caps),
+            seed=seed + len(history),
+        )
     reason = infeasible(history, slo)
     if reason is not None:
         return Stop(reason)
@@ -185,8 +217,8 @@ def _patience(history: Sequence[StageResult], caps: Caps) -> float:
     return max(min(60.0, caps.seconds - elapsed(history)), 1.0)
 
 
-def _nothing_works(singles: list[StageResult]) -> Stop:
-    sent = sum(len(result.log) for result in singles)
+def _nothing_works(stages: list[StageResult]) -> Stop:
+    sent = sum(len(result.log) for result in stages)
     if not sent:
         return Stop("no request ended within the single-stream stage: give the run a longer budget")
     return Stop(

@@ -2,6 +2,5 @@
 
 from advisor.loadtest.verdict.direct import Direct, Evidence, stage_evidence, stage_status
 from advisor.loadtest.verdict.judge import judge
-from advisor.loadtest.verdict.warmup import without_warm_up
 
-__all__ = ["Direct", "Evidence", "judge", "stage_evidence", "stage_status", "without_warm_up"]
+__all__ = ["Direct", "Evidence", "judge", "stage_evidence", "stage_status"]

@@ -69,9 +69,7 @@ def _capacity_objections(
     confirmed = [r for r in steady if _kind(r) == "confirm"]
     objections = [interval_width(found, sum(len(r.log) for r in near), precision)]
     objections += [halves_agree(result, slo) for result in confirmed]
-    objections += [
-        inconclusive(f"the methods disagree: {text}") for text in found.warnings if "the fit said" in text
-    ]
+    objections.append(_at_the_edge(found))
     if not confirmed:
         objections.append(
             inconclusive("no soak confirmed the estimate: the budget ended before; give the run more time")
@@ -84,6 +82,19 @@ def _capacity_objections(
             inconclusive(f"a soak at {confirmed[-1].stage.rate:.3g}/s contradicts the estimate: {share}")
         )
     return objections
+
+
+def _at_the_edge(found: Capacity) -> Objection | None:
+    """An estimate that a stage's own evidence contradicts is moved to the stage's rate, out of its own
+    interval.
+    """
+    low, high = found.interval
+    if low < found.rps < high:
+        return None
+    return inconclusive(
+        f"the fit and a stage's own evidence disagree: the capacity was moved to "
+        f"{found.rps:.4g}/s, the edge of its interval; repeat the run"
+    )
 
 
 def _plain_objections(history: Sequence[StageResult], slo: Slo) -> list[Objection | None]:

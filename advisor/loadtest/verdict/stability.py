@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from advisor.domain import Slo, StageResult
+from advisor.domain import RequestLog, Slo, StageResult
 from advisor.loadtest.verdict.direct import dispersion
 from advisor.loadtest.verdict.rule import Objection, inconclusive
 from advisor.loadtest.verdict.warmup import warm_up_length
@@ -38,9 +38,7 @@ def halves_agree(result: StageResult, slo: Slo) -> Objection | None:
 
 def warmed_up(singles: list[StageResult]) -> Objection | None:
     """The single stream reached a level: its warm-up, found in the data, took less than half of it."""
-    if not singles:
-        return None
-    latency = singles[-1].log.service
+    latency = RequestLog.concat(result.log for result in singles).service
     cut = warm_up_length(latency)
     if latency.size < 20 or cut < 0.45 * latency.size:
         return None

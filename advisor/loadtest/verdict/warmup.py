@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
-from advisor.domain import Floats, StageResult
+from advisor.domain import Floats
 
 BATCH = 5  # MSER-5
 FEWEST = 20  # below, nothing is cut
@@ -33,14 +31,3 @@ def warm_up_length(latencies: Floats) -> int:
     if cut and np.median(latencies[:cut]) < SLOWER * np.median(latencies[cut:]):
         return 0
     return cut
-
-
-def without_warm_up(result: StageResult) -> StageResult:
-    """The stage from the end of its warm-up on. For single streams: there a cut leaves the server's state
-    untouched.
-    """
-    cut = warm_up_length(result.log.service)
-    if not cut:
-        return result
-    keep = np.arange(cut, len(result.log), dtype=np.int64)
-    return dataclasses.replace(result, start=float(result.log.intended[cut]), log=result.log.select(keep))
