@@ -66,6 +66,12 @@ def recommend(
             "no signal can be scaled on: the CPU does not stand for the load, and no metrics adapter "
             "(KEDA or prometheus-adapter) serves the request rate"
         )
+    elif demand is not None:
+        count = min(max(replicas_for(demand.rps, load.rps), policy.min_replicas), policy.max_replicas)
+        reasons.append(
+            f"The autoscaler will run {count} at this demand: it holds each at {load.rps:.4g} req/s, "
+            f"{load.share:.0%} of the capacity, so that a rise meets new replicas in time."
+        )
     return Recommendation(
         target=target,
         generated_at=now,

@@ -113,8 +113,8 @@ def load_target(capacity: Capacity, policy: ScalingPolicy, history: DemandHistor
     if share < HOPELESS_SHARE and q.factor > DEFAULT_GROWTH:
         warning = (
             f"demand grows {q.factor:.2g} times within the {format_seconds(q.reaction_seconds)} that scaling "
-            f"takes, so replicas would run at {share:.0%} of their capacity: reactive scaling cannot hold this "
-            "well; shorten the start-up, or set a floor of replicas ahead of the rise"
+            f"takes, so replicas would run at {share:.0%} of their capacity: reactive scaling cannot hold "
+            "this well; shorten the start-up, or set a floor of replicas ahead of the rise"
         )
         warnings = (warning,)
     return LoadTarget(rps, share, q, why, warnings)

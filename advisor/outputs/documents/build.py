@@ -1,0 +1,330 @@
+"""Documents from the domain, by pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from advisor import domain
+from advisor.outputs.documents.models import (
+    AutoscalingDocument,
+    CapacityDocument,
+    CurvePointDocument,
+    DemandDocument,
+    DisturbanceDocument,
+    EvidenceDocument,
+    ForecastDocument,
+    HorizonDocument,
+    OutcomeDocument,
+    RecommendationDocument,
+    RefusalDocument,
+    ReplicasDocument,
+    RunDocument,
+    SignalDocument,
+    SimulationDocument,
+    SloDocument,
+    StageDocument,
+    VerdictDocument,
+)
+from advisor.units import quantile_name
+
+
+class StageLike(Protocol):
+    """A stage as the store keeps it: figures without requests."""
+
+    @property
+    def stage(self) -> domain.Stage: ...
+    @property
+    def start(self) -> float | None: ...
+    @property
+    def end(self) -> float | None: ...
+    @property
+    def requests(self) -> int | None: ...
+    @property
+    def errors(self) -> int | None: ...
+    @property
+    def dropped(self) -> int | None: ...
+    @property
+    def completed_rps(self) -> float | None: ...
+    @property
+    def p50(self) -> float | None: ...
+    @property
+    def p95(self) -> float | None: ...
+    @property
+    def p99(self) -> float | None: ...
+
+
+def slo_document(slo: domain.Slo) -> SloDocument:
+    """The objective with its percentiles by name."""
+    ttft = {quantile_name(bound.quantile): bound.seconds for bound in slo.ttft}
+    return SloDocument(
+        latency={quantile_name(bound.quantile): bound.seconds for bound in slo.latency},
+        error_ratio=slo.error_ratio,
+        ttft=ttft or None,
+    )
+
+
+def capacity_document(capacity: domain.Capacity) -> CapacityDocument:
+    """Without the curve, which has a document of its own."""
+    evidence = capacity.evidence
+    disturbance = capacity.disturbance
+    return CapacityDocument(
+        rps=capacity.rps,
+        interval=capacity.interval,
+        confidence=capacity.confidence,
+        limited_by=capacity.limited_by,
+        in_flight=finite(capacity.in_flight),
+        method=capacity.method,
+        server=capacity.server,
+        why=capacity.why,
+        remedies=list(capacity.remedies),
+        cpu_cores=finite(capacity.cpu_cores),
+        saturation_rps=finite(capacity.saturation_rps),
+        undisturbed_rps=finite(capacity.undisturbed_rps),
+        disturbance=DisturbanceDocument(share=disturbance.share, slowdown=disturbance.slowdown)
+        if disturbance is not None
+        else None,
+        evidence=EvidenceDocument(
+            requests=evidence.requests,
+            seconds=evidence.seconds,
+            top_rate=evidence.top_rate,
+            run_id=evidence.run_id,
+            measured_at=moment(evidence.measured_at),
+            checks=list(evidence.checks),
+        ),
+        alternatives={name: value for name, value in capacity.alternatives.items() if math.isfinite(value)},
+        warnings=list(capacity.warnings),
+    )
+
+
+def refusal_document(refusal: domain.Refusal) -> RefusalDocument:
+    """Why there is no number."""
+    return RefusalDocument(
+        reason=refusal.reason, at_least=finite(refusal.at_least), infeasible=refusal.infeasible
+    )
+
+
+def curve_documents(capacity: domain.Capacity) -> list[CurvePointDocument]:
+    """The fitted server at several rates, ascending."""
+    return [
+        CurvePointDocument(
+            rate=point.rate,
+            quantiles={
+                quantile_name(quantile): seconds
+                for quantile, seconds in point.quantiles.items()
+                if math.isfinite(seconds)
+            },
+            mean=point.mean,
+            in_flight=point.in_flight,
+            error_ratio=point.error_ratio,
+        )
+        for point in sorted(capacity.curve, key=lambda point: point.rate)
+        if math.isfinite(point.mean) and math.isfinite(point.in_flight)
+    ]
+
+
+def stage_document(result: domain.StageResult) -> StageDocument:
+    """Figures of a stage from its requests."""
+    log = result.log
+    latency = log.latency[log.ok]
+    p50, p95, p99 = (
+        (float(value) for value in np.quantile(latency, (0.5, 0.95, 0.99)))
+        if latency.size
+        else (None, None, None)
+    )
+    return StageDocument(
+        name=result.stage.name,
+        arrivals=result.stage.arrivals,
+        rate=_asked_rate(result.stage, result.offered_rps),
+        seconds=result.end - result.start,
+        requests=len(log),
+        completed_rps=result.completed_rps,
+        p50=p50,
+        p95=p95,
+        p99=p99,
+        errors=len(log) - int(latency.size),
+        dropped=result.dropped,
+    )
+
+
+def stored_stage_document(stage: StageLike) -> StageDocument:
+    """The same from the figures that the store keeps; a stage under way shows what it has."""
+    seconds = stage.end - stage.start if stage.start is not None and stage.end is not None else 0.0
+    requests = stage.requests or 0
+    return StageDocument(
+        name=stage.stage.name,
+        arrivals=stage.stage.arrivals,
+        rate=_asked_rate(stage.stage, requests / seconds if seconds > 0 else None),
+        seconds=seconds,
+        requests=requests,
+        completed_rps=stage.completed_rps,
+        p50=stage.p50,
+        p95=stage.p95,
+        p99=stage.p99,
+        errors=stage.errors or 0,
+        dropped=stage.dropped or 0,
+    )
+
+
+def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
+    """What the plan asked for where it asked for one rate, else what was offered."""
+    steady = stage.arrivals in (domain.Arrivals.POISSON, domain.Arrivals.CONSTANT)
+    return stage.rate if steady else finite(offered)
+
+
+def run_document(run: domain.Run, stages: Sequence[StageLike] | None = None) -> RunDocument:
+    """A run; `stages` gives figures from the store in place of the run's own requests."""
+    documents = (
+        [stage_document(result) for result in run.stages]
+        if stages is None
+        else [stored_stage_document(stage) for stage in stages]
+    )
+    capacity = run.capacity
+    last = max((result.end for result in run.stages), default=None)
+    elapsed = run.ended_at - run.started_at if run.ended_at is not None else last
+    return RunDocument(
+        run_id=run.run_id,
+        target=run.target,
+        scenario=run.scenario,
+        status=run.status,
+        reason=run.reason,
+        started_at=datetime.fromtimestamp(run.started_at, UTC),
+        version=run.version,
+        verdict=VerdictDocument(status=run.verdict.status, reasons=list(run.verdict.reasons))
+        if run.verdict is not None
+        else None,
+        capacity=capacity_document(capacity) if isinstance(capacity, domain.Capacity) else None,
+        refusal=refusal_document(capacity) if isinstance(capacity, domain.Refusal) else None,
+        slo=slo_document(run.slo),
+        stages=documents,
+        elapsed_seconds=elapsed,
+        requests=sum(stage.requests for stage in documents),
+        findings={str(key): plain(value) for key, value in run.findings.items()},
+    )
+
+
+def recommendation_document(advice: domain.Recommendation) -> RecommendationDocument:
+    """The advice; a refusal's reason stands in `reasons`."""
+    capacity = advice.capacity
+    return RecommendationDocument(
+        target=advice.target,
+        generated_at=datetime.fromtimestamp(advice.generated_at, UTC),
+        status=advice.status,
+        reasons=list(advice.reasons),
+        slo=slo_document(advice.slo),
+        capacity=capacity_document(capacity) if isinstance(capacity, domain.Capacity) else None,
+        demand=DemandDocument(rps=advice.demand.rps, source=advice.demand.source) if advice.demand else None,
+        replicas=_replicas(advice.replicas) if advice.replicas else None,
+        autoscaling=_autoscaling(advice.autoscaling) if advice.autoscaling else None,
+        simulation=_simulation(advice.simulation) if advice.simulation else None,
+        forecast=_forecast(advice.forecast) if advice.forecast else None,
+        warnings=list(advice.warnings),
+    )
+
+
+def _replicas(replicas: domain.Replicas) -> ReplicasDocument:
+    return ReplicasDocument(
+        current=replicas.current,
+        recommended=replicas.recommended,
+        minimum=replicas.minimum,
+        maximum=replicas.maximum,
+        why=replicas.why,
+    )
+
+
+def _signal(signal: domain.Signal) -> SignalDocument:
+    return SignalDocument(
+        metric=signal.metric,
+        type=signal.type,
+        target=finite(signal.target),
+        unit=signal.unit,
+        why=signal.why,
+        accepted=signal.accepted,
+        elasticity=finite(signal.elasticity),
+    )
+
+
+def _autoscaling(autoscaling: domain.Autoscaling) -> AutoscalingDocument:
+    chosen = autoscaling.chosen
+    return AutoscalingDocument(
+        metric=chosen.metric,
+        type=chosen.type,
+        target=finite(chosen.target),
+        unit=chosen.unit,
+        why=chosen.why,
+        alternatives=[_signal(signal) for signal in autoscaling.alternatives],
+        elasticity=finite(chosen.elasticity),
+        target_rps=autoscaling.target_rps,
+        secondary=_signal(autoscaling.secondary) if autoscaling.secondary else None,
+        down_window_seconds=autoscaling.down_window_seconds,
+    )
+
+
+def _simulation(simulation: domain.Simulation) -> SimulationDocument:
+    return SimulationDocument(
+        source=simulation.source,
+        days=simulation.days,
+        outcomes=[
+            OutcomeDocument(
+                name=outcome.name,
+                requests_within_slo=outcome.requests_within_slo,
+                minutes_within_slo=outcome.minutes_within_slo,
+                replica_hours=outcome.replica_hours,
+                scalings_per_day=outcome.scalings_per_day,
+                most_replicas=outcome.most_replicas,
+                stable=outcome.stable,
+                cost=outcome.cost,
+            )
+            for outcome in simulation.outcomes
+        ],
+    )
+
+
+def _forecast(forecast: domain.Forecast) -> ForecastDocument:
+    return ForecastDocument(
+        method=forecast.method,
+        error=forecast.error,
+        horizons=[
+            HorizonDocument(
+                name=horizon.name,
+                seconds=horizon.seconds,
+                rps=horizon.rps,
+                interval=horizon.interval,
+                replicas=horizon.replicas,
+            )
+            for horizon in forecast.horizons
+        ],
+        warnings=list(forecast.warnings),
+    )
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where there is none: JSON knows no infinity."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Unix seconds as a moment in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def plain(value: object) -> Any:
+    """Findings as JSON knows them: dataclasses, arrays and numbers of numpy become plain, NaN null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return finite(value)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | np.ndarray):
+        return [plain(item) for item in value]
+    names = getattr(value, "__dataclass_fields__", None)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
+    return str(value)

@@ -1,0 +1,226 @@
+"""The JSON documents of the command line and of the API: fixed keys.
+
+Rates are in requests/s, times in seconds, shares in 0..1. What is not known is null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Document(BaseModel):
+    """Base of all: built once, never changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SloDocument(Document):
+    """`{"latency": {"p95": 0.15}, "error_ratio": 0.001}`; `ttft` where streamed answers are bound."""
+
+    latency: dict[str, float]
+    error_ratio: float
+    ttft: dict[str, float] | None = None
+
+
+class VerdictDocument(Document):
+    """`valid`, `inconclusive` or `invalid`, with what would settle it."""
+
+    status: str
+    reasons: list[str]
+
+
+class RefusalDocument(Document):
+    """Why there is no number; `at_least` where one replica was seen to hold that much."""
+
+    reason: str
+    at_least: float | None = None
+    infeasible: bool = False
+
+
+class DisturbanceDocument(Document):
+    """For `share` of the time every request takes `slowdown` times as long."""
+
+    share: float
+    slowdown: float
+
+
+class EvidenceDocument(Document):
+    """What a capacity rests on."""
+
+    requests: int
+    seconds: float
+    top_rate: float
+    run_id: str | None
+    measured_at: datetime | None
+    checks: list[str]
+
+
+class CapacityDocument(Document):
+    """The highest open-loop Poisson rate of one replica within its objective."""
+
+    rps: float
+    interval: tuple[float, float]
+    confidence: float
+    limited_by: str
+    in_flight: float | None
+    method: str
+    server: str
+    why: str
+    remedies: list[str]
+    cpu_cores: float | None
+    saturation_rps: float | None
+    undisturbed_rps: float | None
+    disturbance: DisturbanceDocument | None
+    evidence: EvidenceDocument
+    alternatives: dict[str, float]
+    warnings: list[str]
+
+
+class CurvePointDocument(Document):
+    """The fitted server at one rate."""
+
+    rate: float
+    quantiles: dict[str, float]
+    mean: float
+    in_flight: float
+    error_ratio: float
+
+
+class StageDocument(Document):
+    """One stage: latencies of the requests that went well, from the intended start."""
+
+    name: str
+    arrivals: str
+    rate: float | None
+    seconds: float
+    requests: int
+    completed_rps: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    errors: int
+    dropped: int
+
+
+class RunDocument(Document):
+    """One load test."""
+
+    run_id: str
+    target: str
+    scenario: str
+    status: str
+    reason: str | None
+    started_at: datetime
+    version: str | None
+    verdict: VerdictDocument | None
+    capacity: CapacityDocument | None
+    refusal: RefusalDocument | None
+    slo: SloDocument
+    stages: list[StageDocument]
+    elapsed_seconds: float | None
+    requests: int
+    findings: dict[str, Any]
+
+
+class DemandDocument(Document):
+    """Requests/s of the whole service."""
+
+    rps: float
+    source: str
+
+
+class ReplicasDocument(Document):
+    """Counts; `why` is the arithmetic in one sentence."""
+
+    current: int | None
+    recommended: int
+    minimum: int
+    maximum: int
+    why: str
+
+
+class SignalDocument(Document):
+    """A signal that was considered; `accepted` false carries the reason in `why`."""
+
+    metric: str
+    type: str
+    target: float | None
+    unit: str
+    why: str
+    accepted: bool
+    elasticity: float | None
+
+
+class AutoscalingDocument(Document):
+    """The signal to hold; `target_rps` is the load of a replica that its target stands for."""
+
+    metric: str
+    type: str
+    target: float | None
+    unit: str
+    why: str
+    alternatives: list[SignalDocument]
+    elasticity: float | None
+    target_rps: float
+    secondary: SignalDocument | None
+    down_window_seconds: int
+
+
+class OutcomeDocument(Document):
+    """One autoscaling setting replayed."""
+
+    name: str
+    requests_within_slo: float
+    minutes_within_slo: float
+    replica_hours: float
+    scalings_per_day: float
+    most_replicas: int
+    stable: bool
+    cost: float | None
+
+
+class SimulationDocument(Document):
+    """The control loop on past or expected demand; the advised setting comes first."""
+
+    source: str
+    days: float
+    outcomes: list[OutcomeDocument]
+
+
+class HorizonDocument(Document):
+    """The highest demand within a horizon, with its 90 % interval."""
+
+    name: str
+    seconds: float
+    rps: float
+    interval: tuple[float, float]
+    replicas: int | None
+
+
+class ForecastDocument(Document):
+    """Demand to come; `error` is the held-out mean absolute error as a share of the mean demand."""
+
+    method: str
+    error: float
+    horizons: list[HorizonDocument]
+    warnings: list[str]
+
+
+class RecommendationDocument(Document):
+    """How many replicas, and which target to hold."""
+
+    target: str
+    generated_at: datetime
+    status: str
+    reasons: list[str]
+    slo: SloDocument
+    capacity: CapacityDocument | None
+    demand: DemandDocument | None
+    replicas: ReplicasDocument | None
+    autoscaling: AutoscalingDocument | None
+    simulation: SimulationDocument | None
+    forecast: ForecastDocument | None
+    warnings: list[str]

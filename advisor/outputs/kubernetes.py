@@ -1,0 +1,107 @@
+"""What the HPA and KEDA manifests share: the scaled workload, series selectors, quantities."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+
+from advisor.domain import Autoscaling, Capacity, Recommendation, Replicas
+from advisor.scaling.policy import Reference, ScalingPolicy
+from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
+from exporters import names
+
+_NOT_A_NAME = re.compile(r"[^a-z0-9-]+")
+
+
+def reference(advice: Recommendation, policy: ScalingPolicy) -> Reference:
+    """The configured workload, else a Deployment of the target's name."""
+    return policy.reference or Reference(name=object_name(advice.target))
+
+
+def object_name(text: str) -> str:
+    """A DNS label (RFC 1123): lower case, digits, dashes, at most 63."""
+    return _NOT_A_NAME.sub("-", text.lower()).strip("-")[:63].rstrip("-") or "model"
+
+
+def labels(advice: Recommendation, policy: ScalingPolicy) -> dict[str, str]:
+    """Labels that select the target's series."""
+    return dict(policy.labels) or {"target": advice.target}
+
+
+def promql(metric: str, chosen: dict[str, str]) -> str:
+    """The query behind an external metric: the whole service's sum, so that AverageValue divides it."""
+    selector = ",".join(f'{name}="{_escaped(value)}"' for name, value in chosen.items())
+    if metric == REQUEST_RATE:
+        return f"sum(rate({names.REQUEST_DURATION.name}_count{{{selector}}}[1m]))"
+    if metric == IN_FLIGHT:
+        return (
+            f"sum(rate({names.IN_FLIGHT_SECONDS.name}{{{selector}}}[1m])) + "
+            f"sum(rate({names.QUEUE_DEPTH_SECONDS.name}{{{selector}}}[1m]))"
+        )
+    raise ValueError(f"no query is known for {metric}")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def quantity(value: float) -> str:
+    """A Kubernetes quantity with three decimals at most, rounded down: a lower target is the safe side."""
+    thousandths = max(math.floor(value * 1000 + 1e-6), 1)
+    return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
+
+
+def bounds(advice: Recommendation, policy: ScalingPolicy) -> tuple[int, int]:
+    """(minReplicas, maxReplicas)."""
+    replicas: Replicas | None = advice.replicas
+    if replicas is None:
+        return max(policy.min_replicas, 1 + policy.failure_tolerance), policy.max_replicas
+    return replicas.minimum, replicas.maximum
+
+
+def behavior(autoscaling: Autoscaling) -> dict[str, object]:
+    """Up at once and fast, down after the window's highest recommendation."""
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                {"type": "Percent", "value": 100, "periodSeconds": 15},
+                {"type": "Pods", "value": 4, "periodSeconds": 15},
+            ],
+        },
+        "scaleDown": {"stabilizationWindowSeconds": autoscaling.down_window_seconds},
+    }
+
+
+def comments(lines: list[str], width: int = 100) -> str:
+    """YAML comments, wrapped."""
+    return "".join(f"# {part}\n" for line in lines for part in (textwrap.wrap(line, width) if line else [""]))
+
+
+def reasons(advice: Recommendation) -> list[str]:
+    """The numbers behind a manifest, a sentence each."""
+    said = []
+    if isinstance(advice.capacity, Capacity):
+        capacity = advice.capacity
+        said.append(
+            f"Capacity of a replica: {capacity.rps:.4g} req/s ({capacity.interval[0]:.4g} to "
+            f"{capacity.interval[1]:.4g}), {capacity.method}. {capacity.why}"
+        )
+    if advice.replicas is not None:
+        said.append(f"Replicas now: {advice.replicas.recommended}. {advice.replicas.why}")
+    if advice.autoscaling is not None:
+        chosen = advice.autoscaling.chosen
+        said.append(f"Target of {chosen.metric}: {chosen.why}.")
+        said.extend(
+            f"Not {signal.metric}: {signal.why}."
+            for signal in advice.autoscaling.alternatives
+            if not signal.accepted
+        )
+        if advice.autoscaling.secondary is not None:
+            said.append(
+                f"Beside it {advice.autoscaling.secondary.metric}: {advice.autoscaling.secondary.why}."
+            )
+    said.extend(f"Warning: {warning}." for warning in advice.warnings)
+    return said

@@ -1,0 +1,117 @@
+"""The advice and a run as Markdown, for pull requests and chats."""
+
+from __future__ import annotations
+
+from advisor.domain import Capacity, Recommendation, Refusal, Run, Signal
+from advisor.outputs.documents import stage_document
+from advisor.outputs.words import capacity_words, demand_words, share_words, signal_words, slo_words
+from advisor.units import format_seconds
+
+
+def recommendation_markdown(advice: Recommendation) -> str:
+    """Headline, a table of the numbers, then the reasons."""
+    lines = [f"## Capacity advice for {advice.target}: {advice.status}", ""]
+    rows = [("objective", slo_words(advice.slo))]
+    if isinstance(advice.capacity, Capacity):
+        rows.append(("capacity of a replica", capacity_words(advice.capacity)))
+        rows.append(("limited by", advice.capacity.limited_by.value.replace("_", " ")))
+    elif isinstance(advice.capacity, Refusal) and advice.capacity.at_least is not None:
+        rows.append(("capacity of a replica", f"at least {advice.capacity.at_least:.4g} req/s"))
+    if advice.demand is not None:
+        rows.append(("demand", demand_words(advice.demand)))
+    if advice.replicas is not None:
+        replicas = advice.replicas
+        now = f" (now {replicas.current})" if replicas.current is not None else ""
+        rows.append(
+            ("replicas", f"**{replicas.recommended}**{now}, {replicas.minimum} to {replicas.maximum}")
+        )
+    if advice.autoscaling is not None:
+        rows.append(("autoscaling target", f"**{signal_words(advice.autoscaling.chosen)}**"))
+        if advice.autoscaling.secondary is not None:
+            rows.append(("beside it", signal_words(advice.autoscaling.secondary)))
+    lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows), ""]
+    lines += _why(advice)
+    lines += _signals(advice)
+    lines += _simulation(advice)
+    if advice.warnings:
+        lines += ["**Warnings**", "", *(f"- {warning}" for warning in advice.warnings), ""]
+    return "\n".join(lines)
+
+
+def _why(advice: Recommendation) -> list[str]:
+    said = list(advice.reasons)
+    if isinstance(advice.capacity, Capacity):
+        said += [advice.capacity.why, f"Server: {advice.capacity.server}."] if advice.capacity.server else []
+        said += [f"Try: {remedy}." for remedy in advice.capacity.remedies]
+    if advice.autoscaling is not None:
+        said.append(f"Target: {advice.autoscaling.chosen.why}.")
+    return ["**Why**", "", *(f"- {sentence}" for sentence in said if sentence), ""] if said else []
+
+
+def _signals(advice: Recommendation) -> list[str]:
+    if advice.autoscaling is None or not advice.autoscaling.alternatives:
+        return []
+    rows = [
+        f"| {signal.metric} | {_target(signal)} | {'usable' if signal.accepted else 'declined'} "
+        f"| {_cell(signal.why)} |"
+        for signal in advice.autoscaling.alternatives
+    ]
+    return ["| other signals | at this load | | why |", "|---|---|---|---|", *rows, ""]
+
+
+def _target(signal: Signal) -> str:
+    return f"{signal.target:.3g} {signal.unit}" if signal.target is not None else "not known"
+
+
+def _simulation(advice: Recommendation) -> list[str]:
+    if advice.simulation is None:
+        return []
+    simulation = advice.simulation
+    rows = [
+        f"| {outcome.name} | {share_words(outcome.requests_within_slo)} | "
+        f"{share_words(outcome.minutes_within_slo)} | {outcome.replica_hours:.1f} | "
+        f"{outcome.scalings_per_day:.1f} | {'' if outcome.stable else 'unstable'} |"
+        for outcome in simulation.outcomes
+    ]
+    return [
+        f"Replayed on {simulation.days:.3g} days of demand ({simulation.source}):",
+        "",
+        "| setting | requests within SLO | minutes within SLO | replica hours | scalings a day | |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def run_markdown(run: Run) -> str:
+    """Headline, verdict, stages."""
+    verdict = run.verdict.status.value if run.verdict is not None else "no verdict"
+    lines = [f"## {run.scenario} run of {run.target}: {verdict}", ""]
+    if isinstance(run.capacity, Capacity):
+        lines += [f"**{capacity_words(run.capacity)}** within {slo_words(run.slo)}. {run.capacity.why}", ""]
+    elif isinstance(run.capacity, Refusal):
+        lines += [f"No capacity: {run.capacity.reason}", ""]
+    if run.verdict is not None and run.verdict.reasons:
+        lines += [*(f"- {reason}" for reason in run.verdict.reasons), ""]
+    lines += [
+        "| stage | asked req/s | requests | completed req/s | p50 | p95 | p99 | errors | dropped |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for stage in map(stage_document, run.stages):
+        numbers = (
+            f"{stage.rate:.4g}" if stage.rate is not None else "",
+            str(stage.requests),
+            f"{stage.completed_rps:.4g}" if stage.completed_rps is not None else "",
+            *(
+                format_seconds(value) if value is not None else ""
+                for value in (stage.p50, stage.p95, stage.p99)
+            ),
+            str(stage.errors),
+            str(stage.dropped),
+        )
+        lines.append(f"| {_cell(stage.name)} | {' | '.join(numbers)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

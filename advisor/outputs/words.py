@@ -1,0 +1,36 @@
+"""Figures as people read them: one phrase each, shared by tables, Markdown and the page."""
+
+from __future__ import annotations
+
+from advisor.domain import Capacity, Demand, Signal, Slo
+from advisor.units import format_seconds, quantile_name
+
+
+def slo_words(slo: Slo) -> str:
+    """`p95 ≤ 150 ms, errors ≤ 0.1 %`."""
+    parts = [f"{quantile_name(bound.quantile)} ≤ {format_seconds(bound.seconds)}" for bound in slo.latency]
+    parts += [f"first token {quantile_name(b.quantile)} ≤ {format_seconds(b.seconds)}" for b in slo.ttft]
+    return ", ".join([*parts, f"errors ≤ {slo.error_ratio * 100:.3g} %"])
+
+
+def capacity_words(capacity: Capacity) -> str:
+    """`84.5 req/s (81.1 to 87.9, 90 %)`."""
+    low, high = capacity.interval
+    return f"{capacity.rps:.4g} req/s ({low:.4g} to {high:.4g}, {capacity.confidence:.0%})"
+
+
+def demand_words(demand: Demand) -> str:
+    """`500 req/s (asked)`."""
+    return f"{demand.rps:.4g} req/s ({demand.source})"
+
+
+def signal_words(signal: Signal) -> str:
+    """`inference_requests_per_second at 12.7 req/s per replica`."""
+    value = f"{signal.target:.3g} {signal.unit}" if signal.target is not None else "an unknown value"
+    return f"{signal.metric} at {value}"
+
+
+def share_words(share: float) -> str:
+    """`99.95 %`: two decimals, never rounded up to 100."""
+    percent = int(share * 10_000 + 1e-9) / 100
+    return f"{percent:.2f} %"
