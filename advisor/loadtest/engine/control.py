@@ -19,7 +19,7 @@ from advisor.domain import Stage
 from advisor.errors import AdvisorError, ConfigurationError, EngineFailed, NotAllowed
 from advisor.loadtest.engine import pipe, wire
 from advisor.loadtest.engine.arrivals import complaint
-from advisor.loadtest.engine.pick import picks
+from advisor.loadtest.engine.pick import new_turns, picks
 from advisor.loadtest.engine.stage import StageRun
 from advisor.loadtest.engine.workers import Workers
 from advisor.loadtest.protocol import Failure, Message, Ready, Setup, decode, encode
@@ -74,6 +74,7 @@ class Control:
         environment = Environment(events=Events(), host=setup.url)
         environment.events.init.fire(environment=environment, runner=None, web_ui=None)
         self._workers = Workers(setup, address, environment)
+        self._turns = new_turns(setup.kinds)
         self._setup = setup
         # What exists now stays: later collections need not look at it, and are rare.
         gc.collect()
@@ -107,7 +108,7 @@ class Control:
         self._output.write(encode(end))
 
     def _requests(self, setup: Setup, stage: Stage) -> Iterator[wire.Wire]:
-        return (self._wires[index] for index in picks(setup.kinds, stage.seed))
+        return (self._wires[index] for index in picks(setup.kinds, stage.seed, self._turns))
 
 
 def _check(setup: Setup) -> None:

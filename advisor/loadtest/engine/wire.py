@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
-from advisor.domain import Outcome
 from advisor.loadtest.engine.connection import Address
 from advisor.loadtest.protocol import Connections, Kind, Setup
 from advisor.loadtest.safety import check_host
+from advisor.loadtest.statuses import expected_range
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
-
-Classify = Callable[[int], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +26,7 @@ class Wire:
     path: str
     head: bool  # the answer has no body
     streaming: bool
-    classify: Classify
-
-
-def classifier(expect: str | None) -> Classify:
-    """The outcome of a status. `expect` is a status, a class such as `4xx`, or None for 2xx and 3xx."""
-    if expect is None:
-        low, high = 200, 399
-    elif expect.endswith("xx"):
-        low, high = int(expect[0]) * 100, int(expect[0]) * 100 + 99
-    else:
-        low = high = int(expect)
-
-    def classify(status: int) -> Outcome:
-        if low <= status <= high:
-            return Outcome.OK
-        if status in (429, 503):
-            return Outcome.REJECTED
-        # A 2xx where a 4xx was expected is the server's mistake: it accepted what it should refuse.
-        return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.SERVER_ERROR
-
-    return classify
+    expected: tuple[int, int]  # first and last status that is OK
 
 
 def wires(setup: Setup) -> list[Wire]:
@@ -62,7 +39,7 @@ def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
     base = parts.path.rstrip("/")
     host = parts.netloc.rpartition("@")[2]
     method = kind.method.upper()
-    classify = classifier(kind.expect)
+    expected = expected_range(kind.expect)
     result = []
     for prepared in kind.pool:
         headers = {"host": ("Host", host), "user-agent": ("User-Agent", f"capacity-advisor/{_version()}")}
@@ -79,7 +56,7 @@ def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
         if any("\r" in line or "\n" in line for line in lines) or " " in path:
             raise ValueError(f"a path or header of '{kind.name}' holds a space or a line break")
         data = head.encode("latin-1") + b"\r\n\r\n" + prepared.body
-        result.append(Wire(data, index, kind.name, method, path, method == "HEAD", kind.streaming, classify))
+        result.append(Wire(data, index, kind.name, method, path, method == "HEAD", kind.streaming, expected))
     return result
 
 

@@ -20,6 +20,7 @@ from advisor.loadtest.engine.connection import Address, Connection, OutOfResourc
 from advisor.loadtest.engine.recorder import Columns
 from advisor.loadtest.engine.wire import Wire
 from advisor.loadtest.protocol import Connections, Setup
+from advisor.loadtest.statuses import outcome_of
 
 _STALE_SECONDS = 0.5  # a close that crossed our request arrives within a round trip
 _IDLE_SECONDS = 15.0  # connections left over from a burst hold slots of the server
@@ -200,7 +201,7 @@ class _Worker:
                 raise
             if not (self.pool.reuse and answer.reusable):
                 self.disconnect()
-            return wire.classify(answer.get_code()), end
+            return outcome_of(answer.get_code(), wire.expected), end
 
 
 class _Unexpected(Exception):  # noqa: N818 - what Locust's listeners see of an answer that was not expected

@@ -1,0 +1,102 @@
+"""From what the configuration says of a request to a pool that is ready to be sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from advisor.errors import ConfigurationError
+from advisor.loadtest.payloads import chat, files, inference, media, openapi
+from advisor.loadtest.payloads.fetch import Fetch
+from advisor.loadtest.payloads.jsonbody import json_requests
+from advisor.loadtest.protocol import Choice, Kind, Prepared
+from advisor.settings import PayloadSettings, RequestSettings
+
+
+async def build_kinds(
+    requests: Sequence[RequestSettings],
+    url: str,
+    *,
+    seed: int = 0,
+    headers: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    verify_tls: bool = True,
+) -> tuple[Kind, ...]:
+    """A `Kind` with its pool for each request spec, the same for the same seed.
+
+    `url` is the target's base, for payloads that are described by the target itself; `folder` is where a
+    relative OpenAPI file is looked for (other paths are absolute by then).
+
+    Raises:
+        ConfigurationError: a file or description is wrong; the message names file, line and key.
+        TargetUnreachable: the description could not be fetched from the target.
+    """
+    fetch = Fetch(url, headers or {}, folder, verify_tls=verify_tls)
+    kinds = []
+    for number, request in enumerate(requests):
+        rng = np.random.default_rng([seed, 2, number])
+        kinds.append(await _kind(request, fetch, rng))
+    return tuple(_with_unique_names(kinds))
+
+
+async def _kind(request: RequestSettings, fetch: Fetch, rng: np.random.Generator) -> Kind:
+    payload = request.payload
+    headers = tuple(request.headers.items())
+    invalid = payload is not None and payload.invalid
+    pool = await _pool(request, payload, fetch, rng) if payload else (Prepared(request.path),)
+    pool = tuple(dataclasses.replace(p, headers=(*p.headers, *headers)) for p in pool)
+    name = f"{request.method} {request.path}" + (" invalid" if invalid else "")
+    zipf = payload.zipf if payload else None
+    in_order = payload is not None and payload.jsonl is not None
+    return Kind(
+        name=name,
+        method=request.method,
+        pool=pool,
+        expect=request.expect or ("4xx" if invalid else None),
+        weight=request.weight,
+        choice=Choice.ZIPF if zipf else Choice.SEQUENTIAL if in_order else Choice.UNIFORM,
+        zipf=zipf or 1.0,
+        streaming=bool(payload and payload.openai_chat and payload.openai_chat.stream),
+    )
+
+
+async def _pool(
+    request: RequestSettings, payload: PayloadSettings, fetch: Fetch, rng: np.random.Generator
+) -> tuple[Prepared, ...]:
+    if payload.invalid and payload.source not in {"openapi", "schema"}:
+        raise ConfigurationError(
+            f"payload of {request.method} {request.path}: 'invalid' needs a description of what is valid",
+            hint="use it with 'openapi' or 'schema'",
+        )
+    path, size = request.path, payload.pool
+    if payload.file is not None:
+        return files.fixed(path, payload.file)
+    if payload.jsonl is not None:
+        return files.json_lines(path, payload.jsonl)
+    if payload.openapi is not None:
+        return await openapi.requests(request, payload, fetch, rng)
+    if payload.json_schema is not None:
+        schema = files.read_json(payload.json_schema)
+        where = str(payload.json_schema)
+        return json_requests(path, schema, schema, where, size, rng, invalid=payload.invalid)
+    if payload.openai_chat is not None:
+        return chat.requests(path, payload.openai_chat, size, rng)
+    if payload.open_inference is not None:
+        return await inference.requests(path, payload.open_inference, size, fetch, rng)
+    if payload.image is not None:
+        return media.requests(path, payload.image, size, rng)
+    raise ConfigurationError(
+        f"payload of {request.method} {path}: a locustfile brings users, not requests",
+        hint="give it as the only request of the target",
+    )
+
+
+def _with_unique_names(kinds: list[Kind]) -> list[Kind]:
+    names = [kind.name for kind in kinds]
+    return [
+        dataclasses.replace(kind, name=f"{kind.name} #{i + 1}") if names.count(kind.name) > 1 else kind
+        for i, kind in enumerate(kinds)
+    ]

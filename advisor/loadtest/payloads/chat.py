@@ -1,0 +1,38 @@
+"""Chat completions as OpenAI's API takes them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from advisor.loadtest.payloads.files import JSON_HEADERS
+from advisor.loadtest.protocol import Prepared
+from advisor.settings import OpenAiChatSettings
+
+# Short common words: close to one token each, so that a number of words is about a number of tokens.
+_WORDS = """
+the of and to in is that for it as was with be by on not he his but at are this have from or had an they which
+one you were all her she there would their we him been has when who will no more if out so up said what its
+about than into them can only other time new some could these two may first then do any like my now over such
+our man me even most made after also well many must through back years where much your way down should because
+long each just state those people how too little good world day same
+""".split()  # noqa: SIM905
+
+
+def requests(
+    path: str, chat: OpenAiChatSettings, size: int, rng: np.random.Generator
+) -> tuple[Prepared, ...]:
+    """`size` prompts of random words: alike prompts would be answered by a prefix cache, not by the model."""
+    made = []
+    for _ in range(size):
+        count = int(rng.integers(chat.prompt_words[0], chat.prompt_words[1], endpoint=True))
+        words = [_WORDS[i] for i in rng.integers(len(_WORDS), size=count)]
+        body = {
+            "model": chat.model,
+            "messages": [{"role": "user", "content": " ".join(words)}],
+            "max_tokens": int(rng.integers(chat.max_tokens[0], chat.max_tokens[1], endpoint=True)),
+            "stream": chat.stream,
+        }
+        made.append(Prepared(path, json.dumps(body).encode(), JSON_HEADERS))
+    return tuple(made)

@@ -1,0 +1,357 @@
+"""Values that satisfy a JSON Schema (2020-12, and OpenAPI 3.0's dialect), in its ranges.
+
+jsf alone is not enough: its numbers leave narrow ranges, its strings exceed maxLength, and it knows neither
+prefixItems nor a seed. It is asked for strings with a pattern.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import string
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+import numpy as np
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from advisor.loadtest.payloads.formats import FORMATS
+
+_TRIES = 40
+_DEPTH = (
+    6  # beyond it, optional properties are left out and arrays stay short: schemas may contain themselves
+)
+_OPTIONAL_SHARE = 0.8
+_ROOT = "urn:root"
+_SPAN = 100.0  # of numbers without bounds
+
+
+class CannotGenerateError(Exception):
+    """No value was found. `pointer` is where in the schema."""
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"{pointer}: {reason}")
+        self.pointer = pointer
+        self.reason = reason
+
+
+class Values:
+    """Draws values for schemas whose `$ref`s point into `root`."""
+
+    def __init__(self, root: dict[str, Any], rng: np.random.Generator) -> None:
+        self._root = root
+        self._rng = rng
+        self._validators: dict[str, jsonschema.Draft202012Validator] = {}
+        self._registry: Registry[Any] = Registry().with_resource(
+            _ROOT, DRAFT202012.create_resource(modern(root))
+        )
+
+    def valid(self, schema: Any) -> Any:
+        """A value that a validator accepts.
+
+        Raises:
+            CannotGenerateError: contradictory, or beyond this generator.
+        """
+        error = None
+        for _ in range(_TRIES):
+            value = self._draw(schema, "#", 0)
+            error = self.complaint(schema, value)
+            if error is None:
+                return value
+        assert error is not None
+        raise CannotGenerateError(*error)
+
+    def complaint(self, schema: Any, value: Any) -> tuple[str, str] | None:
+        """Where and why `value` does not satisfy `schema`; None when it does."""
+        key = json.dumps(schema, sort_keys=True, default=str)
+        validator = self._validators.get(key)
+        if validator is None:
+            validator = jsonschema.Draft202012Validator(_anchored(modern(schema)), registry=self._registry)
+            self._validators[key] = validator
+        found = next(validator.iter_errors(value), None)
+        if found is None:
+            return None
+        return "#/" + "/".join(str(part) for part in found.absolute_path), found.message[:200]
+
+    def resolved(self, schema: Any) -> dict[str, Any]:
+        """The schema with `$ref` and `allOf` merged in, in the words of 2020-12."""
+        return self._flat(schema, "#", 0)
+
+    # -------------------------------------------------------------------------------------------- the parts
+
+    def _draw(self, schema: Any, where: str, depth: int) -> Any:
+        plain = self._flat(schema, where, depth)
+        if "const" in plain:
+            return plain["const"]
+        if "enum" in plain:
+            return self._one_of(plain["enum"], where)
+        for key in ("anyOf", "oneOf"):
+            if key in plain:
+                return self._variant(plain, key, where, depth)
+        kind = self._type(plain)
+        match kind:
+            case "object":
+                return self._object(plain, where, depth)
+            case "array":
+                return self._array(plain, where, depth)
+            case "integer":
+                return int(self._number(plain, where, whole=True))
+            case "number":
+                return self._number(plain, where, whole=False)
+            case "string":
+                return self._string(plain, where)
+            case "boolean":
+                return bool(self._rng.integers(2))
+            case "null":
+                return None
+            case _:
+                raise CannotGenerateError(where, f"unknown type '{kind}'")
+
+    def _flat(self, schema: Any, where: str, depth: int) -> dict[str, Any]:
+        if schema is True or schema is None:
+            return {}
+        if not isinstance(schema, Mapping):
+            raise CannotGenerateError(where, "nothing satisfies it" if schema is False else "not a schema")
+        if depth > 50:
+            raise CannotGenerateError(where, "it contains itself without end")
+        plain: dict[str, Any] = modern(schema)
+        parts: list[Any] = []
+        if "$ref" in plain:
+            parts.append(self.lookup(plain.pop("$ref"), where))
+        parts.extend(plain.pop("allOf", []))
+        for part in parts:
+            plain = _merged(self._flat(part, where, depth + 1), plain)
+        return plain
+
+    def lookup(self, reference: str, where: str = "#") -> Any:
+        """What a local `$ref` points to.
+
+        Raises:
+            CannotGenerateError: it points outside the document, or to nothing.
+        """
+        if not reference.startswith("#"):
+            raise CannotGenerateError(where, f"'{reference}' lies outside the document")
+        node: Any = self._root
+        for raw in reference.lstrip("#").strip("/").split("/"):
+            part = raw.replace("~1", "/").replace("~0", "~")
+            if part == "":
+                continue
+            try:
+                node = node[int(part)] if isinstance(node, list) else node[part]
+            except (KeyError, IndexError, TypeError, ValueError):
+                raise CannotGenerateError(where, f"'{reference}' points to nothing") from None
+        return node
+
+    def _one_of(self, choices: Any, where: str) -> Any:
+        if not isinstance(choices, list) or not choices:
+            raise CannotGenerateError(where, "an empty enum")
+        return choices[int(self._rng.integers(len(choices)))]
+
+    def _variant(self, plain: dict[str, Any], key: str, where: str, depth: int) -> Any:
+        rest = {name: value for name, value in plain.items() if name != key}
+        variants = [v for v in plain[key] if not _is_null(v)] or plain[key]
+        if len(variants) < len(plain[key]) and self._rng.random() > _OPTIONAL_SHARE:
+            return None
+        if depth > _DEPTH:
+            variants = sorted(variants, key=_size)[:1]  # the shortest way out of a recursion
+        chosen = self._one_of(variants, where)
+        return self._draw(_merged(self._flat(chosen, where, depth), rest), f"{where}/{key}", depth + 1)
+
+    def _type(self, plain: dict[str, Any]) -> str:
+        kind = plain.get("type")
+        if isinstance(kind, list):
+            others = [k for k in kind if k != "null"]
+            if "null" in kind and (not others or self._rng.random() > _OPTIONAL_SHARE):
+                return "null"
+            return str(others[int(self._rng.integers(len(others)))])
+        if kind:
+            return str(kind)
+        for words, implied in _IMPLIED:
+            if words & plain.keys():
+                return implied
+        return "string"
+
+    def _object(self, plain: dict[str, Any], where: str, depth: int) -> dict[str, Any]:
+        properties = plain.get("properties", {})
+        required = plain.get("required", [])
+        result = {}
+        for name, schema in properties.items():
+            wanted = name in required or (depth < _DEPTH and self._rng.random() < _OPTIONAL_SHARE)
+            if wanted:
+                result[name] = self._draw(schema, f"{where}/properties/{name}", depth + 1)
+        others = plain.get("additionalProperties", True)
+        for name in required:
+            if name not in result:
+                result[name] = self._draw(others, f"{where}/properties/{name}", depth + 1)
+        missing = int(plain.get("minProperties", 0)) - len(result)
+        if not properties and isinstance(others, Mapping) and depth < _DEPTH:
+            missing = max(missing, 2)
+        for number in range(missing):
+            result[f"key{number + 1}"] = self._draw(others, f"{where}/additionalProperties", depth + 1)
+        return result
+
+    def _array(self, plain: dict[str, Any], where: str, depth: int) -> list[Any]:
+        fixed = plain.get("prefixItems", [])
+        items = plain.get("items", True)
+        low = int(plain.get("minItems", len(fixed) if fixed else (0 if depth > _DEPTH else 1)))
+        high = int(plain.get("maxItems", max(low, len(fixed)) if depth > _DEPTH else low + 4))
+        if items is False:
+            high = min(high, len(fixed))
+        count = int(self._rng.integers(low, max(low, high) + 1))
+        result: list[Any] = []
+        for number in range(count):
+            schema = fixed[number] if number < len(fixed) else items
+            value = self._draw(schema, f"{where}/items", depth + 1)
+            for _ in range(_TRIES if plain.get("uniqueItems") else 0):
+                if value not in result:
+                    break
+                value = self._draw(schema, f"{where}/items", depth + 1)
+            result.append(value)
+        return result
+
+    def _number(self, plain: dict[str, Any], where: str, *, whole: bool) -> float:
+        low, high = _bounds(plain, whole=whole)
+        step = plain.get("multipleOf") or (1 if whole else None)
+        if step:
+            first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+            if first > last:
+                raise CannotGenerateError(where, f"no multiple of {step} between {low} and {high}")
+            drawn = int(self._rng.integers(first, last, endpoint=True)) * step
+            return drawn if whole else float(round(drawn, 12))
+        if low > high:
+            raise CannotGenerateError(where, f"no number between {low} and {high}")
+        value = float(self._rng.uniform(low, high))
+        # Four digits, as people write them, unless the range is narrower than that.
+        digits = 4 - math.floor(math.log10(high - low)) if high > low else 15
+        short = round(value, min(15, max(0, digits)))
+        return short if low < short < high else value
+
+    def _string(self, plain: dict[str, Any], where: str) -> str:
+        low = int(plain.get("minLength", 0))
+        high = int(plain.get("maxLength", max(low, 12)))
+        if low > high:
+            raise CannotGenerateError(where, f"no text of at least {low} and at most {high} characters")
+        if "pattern" in plain:
+            return self._patterned(plain, where)
+        make = FORMATS.get(plain.get("format", ""))
+        if make is not None:
+            return make(self._rng)
+        length = int(self._rng.integers(max(low, min(3, high)), high, endpoint=True))
+        letters = self._rng.choice(list(string.ascii_lowercase), size=length)
+        return "".join(letters)
+
+    def _patterned(self, plain: dict[str, Any], where: str) -> str:
+        from jsf import JSF
+
+        random.seed(int(self._rng.integers(2**63)))  # the only seed that jsf listens to
+        try:
+            return str(JSF({"type": "string", "pattern": plain["pattern"]}).generate())
+        except Exception as error:  # noqa: BLE001 - whatever a pattern does to another's parser
+            raise CannotGenerateError(where, f"pattern '{plain['pattern']}': {error}") from None
+
+
+_IMPLIED = (
+    (frozenset({"properties", "required", "additionalProperties", "minProperties"}), "object"),
+    (frozenset({"items", "prefixItems", "minItems", "maxItems"}), "array"),
+    (frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}), "number"),
+)
+
+
+def _anchored(schema: Any) -> Any:
+    """Local references as references into the document, wherever the schema itself stands."""
+    if isinstance(schema, list):
+        return [_anchored(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: _ROOT + value
+        if key == "$ref" and isinstance(value, str) and value.startswith("#")
+        else _anchored(value)
+        for key, value in schema.items()
+    }
+
+
+def modern(schema: Any) -> Any:
+    """OpenAPI 3.0's `nullable` and boolean `exclusiveMinimum` in the words of JSON Schema 2020-12."""
+    if isinstance(schema, list):
+        return [modern(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    result = {key: modern(value) for key, value in schema.items()}
+    if result.get("nullable") is True and isinstance(result.get("type"), str):
+        result["type"] = [result["type"], "null"]
+        if "enum" in result and None not in result["enum"]:
+            result["enum"] = [*result["enum"], None]
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        flag = result.get(exclusive)
+        if isinstance(flag, bool):
+            del result[exclusive]
+            if flag and bound in result:
+                result[exclusive] = result.pop(bound)
+    return result
+
+
+def _bounds(plain: dict[str, Any], *, whole: bool) -> tuple[float, float]:
+    low, high = plain.get("minimum"), plain.get("maximum")
+    above, below = plain.get("exclusiveMinimum"), plain.get("exclusiveMaximum")
+    step = float(plain.get("multipleOf") or (1 if whole else 0))
+    if above is not None:
+        inner = (
+            math.floor(above / step + 1e-9) * step + step if step else float(np.nextafter(above, math.inf))
+        )
+        low = inner if low is None else max(low, inner)
+    if below is not None:
+        inner = (
+            math.ceil(below / step - 1e-9) * step - step if step else float(np.nextafter(below, -math.inf))
+        )
+        high = inner if high is None else min(high, inner)
+    around = _told(plain)
+    if low is None and high is None:
+        low, high = (0.5 * around, 1.5 * around) if around else (0.0, _SPAN)
+        low, high = min(low, high), max(low, high)
+    elif low is None:
+        assert high is not None
+        low = high - max(_SPAN, abs(high))
+    elif high is None:
+        high = low + max(_SPAN, abs(low))
+    assert low is not None
+    assert high is not None
+    return float(low), float(high)
+
+
+def _told(plain: dict[str, Any]) -> float | None:
+    """An example or default number: without bounds, it is the only hint at what is realistic."""
+    for value in (*plain.get("examples", []), plain.get("example"), plain.get("default")):
+        if isinstance(value, int | float) and not isinstance(value, bool) and value:
+            return float(value)
+    return None
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Both schemas hold: properties and required are united, bounds tightened, else the second wins."""
+    result = {**first, **second}
+    if "properties" in first and "properties" in second:
+        result["properties"] = {**first["properties"], **second["properties"]}
+    if "required" in first and "required" in second:
+        result["required"] = [*dict.fromkeys([*first["required"], *second["required"]])]
+    for key, tighter in _TIGHTER.items():
+        if key in first and key in second:
+            result[key] = tighter(first[key], second[key])
+    return result
+
+
+_TIGHTER: Mapping[str, Any] = {
+    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max, "minProperties": max,
+    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min, "maxProperties": min,
+}  # fmt: skip
+
+
+def _is_null(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "null"
+
+
+def _size(schema: Any) -> int:
+    return len(str(schema)) + (1000 if "$ref" in str(schema) else 0)

@@ -1,0 +1,28 @@
+"""What an HTTP status stands for. Pure; shared by the generator and the preflight."""
+
+from __future__ import annotations
+
+from advisor.domain import Outcome
+
+_REJECTED = frozenset({429, 503})
+
+
+def expected_range(expect: str | None) -> tuple[int, int]:
+    """First and last expected status. `expect`: a status, a class (`4xx`), or None for 2xx and 3xx."""
+    if expect is None:
+        return 200, 399
+    if expect.endswith("xx"):
+        return int(expect[0]) * 100, int(expect[0]) * 100 + 99
+    return int(expect), int(expect)
+
+
+def outcome_of(status: int, expected: tuple[int, int]) -> Outcome:
+    """The outcome of an answer, given what `expected_range` says.
+
+    An unexpected answer below 400 is the server's error: it accepted what it should have refused.
+    """
+    if expected[0] <= status <= expected[1]:
+        return Outcome.OK
+    if status in _REJECTED:
+        return Outcome.REJECTED
+    return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.SERVER_ERROR
