@@ -50,17 +50,24 @@ def parse(text: str, wanted: Collection[str]) -> Exposition:
     for line in text.splitlines():
         if _name_of(line) not in names:
             continue
-        plain = line.partition(" # {")[0]  # an OpenMetrics exemplar
-        try:
-            for family in text_string_to_metric_families(plain):
-                for sample in family.samples:
-                    if sample.value == sample.value:  # NaN: the server does not know
-                        series.setdefault(sample.name, []).append(
-                            Series(sample.labels or _NO_LABELS, sample.value)
-                        )
-        except (ValueError, IndexError):
-            raise ValueError(f"not a line of Prometheus metrics: {line[:120]!r}") from None
+        for name, one in _parsed(line):
+            if one.value == one.value:  # NaN: the server does not know
+                series.setdefault(name, []).append(one)
     return Exposition({name: tuple(found) for name, found in series.items()})
+
+
+def _parsed(line: str) -> list[tuple[str, Series]]:
+    """One line; where it ends in an OpenMetrics exemplar, ` # {…} …`, without that."""
+    for text in filter(None, (line, line.rpartition(" # {")[0])):
+        try:
+            return [
+                (sample.name, Series(sample.labels or _NO_LABELS, sample.value))
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            ]
+        except (ValueError, IndexError):
+            continue
+    raise ValueError(f"not a line of Prometheus metrics: {line[:120]!r}")
 
 
 def names_in(text: str) -> frozenset[str]:

@@ -187,7 +187,7 @@ class ScrapeSource:
 
 
 def recognise(text: str) -> Preset | None:
-    """The server that wrote this page: of those with a telling name in it, the one that fills most metrics."""
+    """The server that wrote this page: of those with a telling name in it, the one that fills most."""
     present = names_in(text)
     known = [preset for preset in presets().values() if not present.isdisjoint(preset.detect)]
     if not known:
