@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from advisor.domain import Recommendation, Run, RunStatus, Slo, Window
 from advisor.errors import NotFound
-from advisor.service.advice import Advice
+from advisor.service.advice import RENEW, Advice
 from advisor.service.bus import News, RunEvent
 from advisor.service.composition import RunTools
 from advisor.service.conduct import verdict_figures
@@ -26,6 +29,7 @@ from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Owner, ServiceEvent, StageSummary, Store
 
+_log = logging.getLogger(__name__)
 _POLL = 1.0  # s between two looks at a run of another advisor
 
 
@@ -60,6 +64,7 @@ class Advisor:
             settings, self.store, self._threads, self.owner, self._tools, allowed_hosts=hosts
         )
         self._advice = Advice(settings, self.store, self._workers)
+        self._renewing: asyncio.Task[None] | None = None
         self._leadership = (
             Leadership(
                 self.store,
@@ -67,7 +72,7 @@ class Advisor:
                 self.owner,
                 (
                     Scheduler(settings, self.coordinator, self.store, self._threads),
-                    Observer(settings, self.coordinator, self.store, self._threads),
+                    Observer(settings, self.store, self._threads),
                 ),
                 recover=self.coordinator.recover,
             )
@@ -80,9 +85,13 @@ class Advisor:
         await self.coordinator.recover()
         if self._leadership is not None:
             await self._leadership.start()
+            self._renewing = asyncio.create_task(self._renew())
 
     async def stop(self) -> None:
         """Stop runs (they are kept as aborted), background work, workers; close the store."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
         if self._leadership is not None:
             await self._leadership.stop()
         await self.coordinator.shutdown()
@@ -208,7 +217,7 @@ class Advisor:
             async for event in news:
                 yield event
             return
-        while (run := await self.run(run_id)).status is RunStatus.RUNNING:
+        while (run := await self.run(run_id)).status is RunStatus.RUNNING:  # noqa: ASYNC110 - another process ends it
             await asyncio.sleep(_POLL)
         at = run.ended_at or run.started_at
         if run.verdict is not None:
@@ -221,7 +230,7 @@ class Advisor:
     async def recommendation(
         self, target: str, *, demand_rps: float | None = None, slo: Slo | None = None
     ) -> Recommendation:
-        """How many replicas and which autoscaling target, for the stated demand and objective or the own ones.
+        """How many replicas and which autoscaling target; for the demand and objective given, or its own.
 
         Raises:
             NotFound: no such target.
@@ -234,3 +243,13 @@ class Advisor:
     async def recommendations(self) -> tuple[Recommendation, ...]:
         """Of all targets, in the configuration's order."""
         return await self._threads(self._advice.all, now=time.time())
+
+    async def _renew(self) -> None:
+        """Keep the answers of all targets young, one target after another."""
+        while True:
+            for target in self.settings.targets:
+                try:
+                    await self._threads(self._advice.renew, target, now=time.time())
+                except SQLAlchemyError as error:
+                    _log.warning("advice for %s could not be renewed: %s", target.name, error)
+                await asyncio.sleep(RENEW / (2 * len(self.settings.targets)))

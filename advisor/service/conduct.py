@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, StageResult
 from advisor.loadtest.client import Engine
 from advisor.loadtest.execute import Ended, Execution, WindowSource, execute
-from advisor.loadtest.plan import Caps, Plan, Quick
+from advisor.loadtest.plan import CapacityPlan, Caps, Plan, Quick
 from advisor.loadtest.protocol import Setup
 from advisor.loadtest.verdict import judge
 from advisor.service.bus import Feed, News
@@ -49,8 +49,11 @@ class Tools(Protocol):
             NotAllowed, ConfigurationError, TargetUnreachable: as their names say.
         """
 
-    async def preflight(self, target: TargetSettings, setup: Setup) -> None:
-        """One request of each kind, before any load.
+    async def ready_to_fit(self) -> None:
+        """Fits will be quick from now on, and disturb no measurement by compiling."""
+
+    async def preflight(self, setup: Setup) -> None:
+        """A few requests of each kind, before any load.
 
         Raises:
             TargetUnreachable, PayloadRejected: as their names say.
@@ -108,7 +111,9 @@ class Conduct:
         )
         limits = SetupLimits(caps, self._target.limits.timeout, allowed_hosts, self._options.seed)
         setup = await self._tools.prepare(self._target, limits)
-        await self._tools.preflight(self._target, setup)
+        await self._tools.preflight(setup)
+        if isinstance(plan, CapacityPlan):
+            await self._tools.ready_to_fit()
         details = {"budget": caps.seconds, "rate_cap": caps.rate, "kinds": [k.name for k in setup.kinds]}
         self._prepared = Prepared(plan, setup, details)
         return self._prepared
@@ -138,9 +143,7 @@ class Conduct:
         if answer is None:
             run, answer = replace(run, status=RunStatus.ABORTED, reason=stop_reason()), Answer()
         cut_short = run.reason if run.status is not RunStatus.DONE else None
-        verdict = await asyncio.to_thread(
-            judge, run.stages, run.slo, answer.capacity, cut_short=cut_short
-        )
+        verdict = await asyncio.to_thread(judge, run.stages, run.slo, answer.capacity, cut_short=cut_short)
         run = replace(run, verdict=verdict, capacity=answer.capacity, findings=answer.findings)
         if answer.fit is not None:
             await asyncio.to_thread(self._store.runs.put_fit, run, answer.fit, now=self._clock())

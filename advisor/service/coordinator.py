@@ -71,6 +71,18 @@ class Coordinator:
 
     # ------------------------------------------------------------------------------------------- starting
 
+    def target(self, name: str) -> TargetSettings:
+        """Its settings.
+
+        Raises:
+            NotFound: no such target; the hint lists those there are.
+        """
+        for target in self._settings.targets:
+            if target.name == name:
+                return target
+        known = ", ".join(target.name for target in self._settings.targets)
+        raise NotFound(f"no target '{name}'", hint=f"there are: {known}")
+
     async def start(
         self,
         target_name: str,
@@ -79,7 +91,7 @@ class Coordinator:
         *,
         details: Mapping[str, object] | None = None,
     ) -> Run:
-        """Check, take the target, see that it answers as expected, and begin; returns once the run is under way.
+        """Check, take the target, see that it answers as expected, and begin; returns with the load.
 
         Raises:
             NotFound: no such target.
@@ -89,7 +101,7 @@ class Coordinator:
             TargetUnreachable, PayloadRejected: before any load.
         """
         check_scenario(scenario)
-        target = self._target(target_name)
+        target = self.target(target_name)
         check_permission(target, dt.datetime.fromtimestamp(self._clock()).astimezone())
         if self._closing:
             raise TargetBusy(SHUT_DOWN)
@@ -112,9 +124,7 @@ class Coordinator:
             known = await self._known_capacity(target)
             conduct = Conduct(self._store, self._tools, target, filled, active.feed, self._clock)
             prepared = await conduct.prepare(run, known, self._allowed_hosts)
-            run = replace(
-                run, metadata={"options": filled.stated(), **(details or {}), **prepared.details}
-            )
+            run = replace(run, metadata={"options": filled.stated(), **(details or {}), **prepared.details})
             await self._threads(self._store.runs.add, run, self._owner.owner)
         except BaseException:
             await keeper.release()
@@ -133,13 +143,14 @@ class Coordinator:
         except SQLAlchemyError as error:
             _log.exception("run %s: the store failed", run.run_id)
             run = replace(run, status=RunStatus.FAILED, reason=f"the store failed: {error}".splitlines()[0])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a run ends with its reason, whatever it was
             _log.exception("run %s failed", run.run_id)
             run = replace(run, status=RunStatus.FAILED, reason=f"{type(error).__name__}: {error}")
         run = replace(run, ended_at=self._clock())
         try:
             if not await self._threads(self._store.runs.finish, run):
-                run = await self._threads(self._store.runs.head, run.run_id) or run
+                ended = await self._threads(self._store.runs.head, run.run_id)
+                run = ended or run
         except SQLAlchemyError:
             _log.exception("run %s could not be written; it will be marked as interrupted", run.run_id)
         active.run = run
@@ -236,13 +247,6 @@ class Coordinator:
         return [run_id]
 
     # --------------------------------------------------------------------------------------------- details
-
-    def _target(self, name: str) -> TargetSettings:
-        for target in self._settings.targets:
-            if target.name == name:
-                return target
-        known = ", ".join(target.name for target in self._settings.targets)
-        raise NotFound(f"no target '{name}'", hint=f"there are: {known}")
 
     def _keeper(self, active: _Active) -> Keeper:
         async def hear() -> None:

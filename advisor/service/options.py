@@ -117,7 +117,8 @@ def plan_of(
     seed, rate, duration = options.seed, options.rate, options.duration
     if rate is not None and rate > caps.rate:
         raise ConfigurationError(
-            f"a rate of {rate:g}/s exceeds the limit of {caps.rate:g}/s", hint="raise limits.rate, or max_rate"
+            f"a rate of {rate:g}/s exceeds the limit of {caps.rate:g}/s",
+            hint="raise limits.rate, or max_rate",
         )
     match scenario:
         case "capacity":
@@ -134,7 +135,9 @@ def plan_of(
             base = rate or (SPIKE_SHARE * capacity if capacity else None)
             during = duration or 30.0
             factor = options.factor or 3.0
-            return SpikePlan(slo, caps, base, factor, before=during, during=during, after=2 * during, seed=seed)
+            return SpikePlan(
+                slo, caps, base, factor, before=during, during=during, after=2 * during, seed=seed
+            )
         case "soak":
             known = rate or (SOAK_SHARE * capacity if capacity else None)
             return SoakPlan(slo, caps, known, seconds=duration or 600.0, seed=seed)

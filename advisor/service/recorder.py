@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.domain import Floats, Outcome, Stage, StageResult
+from advisor.domain import Arrivals, Floats, Outcome, Stage, StageResult
 from advisor.loadtest.execute import Observer
 from advisor.loadtest.protocol import SecondRecord
 from advisor.service.bus import Feed, News
@@ -128,11 +128,22 @@ def quantiles(latency: Floats) -> dict[str, float | None]:
     return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
+def _rate(result: StageResult) -> float | None:
+    """What was asked; the mean of what was offered where the rate changed; none where all came at once."""
+    match result.stage.arrivals:
+        case Arrivals.POISSON | Arrivals.CONSTANT:
+            return result.stage.rate
+        case Arrivals.VOLLEY:
+            return None
+        case _:
+            return result.offered_rps
+
+
 def stage_figures(result: StageResult) -> dict[str, Any]:
     """A stage in the keys of the command line's `--json`."""
     log = result.log
     return {
-        "rate": result.stage.rate or result.offered_rps,
+        "rate": _rate(result),
         "seconds": result.end - result.start,
         "requests": len(log),
         "completed_rps": result.completed_rps,

@@ -1,10 +1,11 @@
-"""Processes for fits and simulations: they hold the interpreter's lock for seconds, the event loop must not."""
+"""Processes for fits and simulations: they hold the interpreter's lock for seconds."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -43,10 +44,6 @@ class Workers:
                 )
             return self._pool.submit(function, *args, **kwargs)
 
-    def warm(self, function: Callable[[], object]) -> None:
-        """Let a worker import and compile what it will need, before a load test wants the CPU for itself."""
-        self.submit(function)
-
     def close(self) -> None:
         """End the workers, also one in the middle of a fit."""
         pool = self._forget()
@@ -67,6 +64,7 @@ class Workers:
 
 def _initialize() -> None:
     os.nice(_NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to answer
     # A killed parent closes no pipe that its workers wait on, because they hold both ends of it.
     parent = multiprocessing.parent_process()
     assert parent is not None

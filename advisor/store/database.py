@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from advisor.errors import ConfigurationError
 
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its plugins at each start
 _BUSY_SECONDS = 15.0
 _MIGRATION_LOCK = 0x43415041  # any number, the same in every process: PostgreSQL's advisory lock
 _BEGIN = "sqlite_begin"

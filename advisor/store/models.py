@@ -30,7 +30,7 @@ class RunRow(Base):
     __tablename__ = "runs"
     __table_args__ = (
         Index(None, "target", "started_at"),
-        Index(None, "target", "scenario", "verdict", "started_at"),
+        Index(None, "target", "scenario", "verdict", "ended_at"),
         Index(None, "status"),
     )
 

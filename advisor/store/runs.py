@@ -229,8 +229,24 @@ class Runs:
         )
         if version is not None:
             query = query.where(RunRow.version == version)
-        found = self._many(query.order_by(RunRow.started_at.desc()).limit(1))
+        found = self._many(query.order_by(RunRow.ended_at.desc()).limit(1))
         return found[0] if found else None
+
+    def last_ended(self, targets: Sequence[str], scenario: str = "capacity") -> dict[str, float]:
+        """When the last run of each target that may count (valid or inconclusive) ended, Unix seconds."""
+        query = (
+            select(RunRow.target, func.max(RunRow.ended_at))
+            .where(
+                RunRow.target.in_(targets),
+                RunRow.scenario == scenario,
+                RunRow.verdict.in_([VerdictStatus.VALID.value, VerdictStatus.INCONCLUSIVE.value]),
+                RunRow.ended_at.is_not(None),
+            )
+            .group_by(RunRow.target)
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+        return {row[0]: row[1] for row in rows}
 
     def owners(self) -> dict[str, tuple[str, str | None]]:
         """(target, owner) by id of the runs that are recorded as running."""

@@ -157,11 +157,11 @@ def test_finish_writes_verdict_and_capacity(store: Store) -> None:
 
 def test_newest_takes_only_the_asked_verdict_scenario_and_version(store: Store) -> None:
     valid, invalid = Verdict(VerdictStatus.VALID), Verdict(VerdictStatus.INVALID)
-    store.runs.add(a_run("old", started_at=1.0, verdict=valid, version="v1"))
-    store.runs.add(a_run("good", started_at=2.0, verdict=valid, version="v2"))
-    store.runs.add(a_run("bad", started_at=3.0, verdict=invalid, version="v2"))
-    store.runs.add(a_run("soak", started_at=4.0, verdict=valid, scenario="soak"))
-    store.runs.add(a_run("other", started_at=5.0, verdict=valid, target="lung"))
+    store.runs.add(a_run("old", ended_at=1.0, verdict=valid, version="v1"))
+    store.runs.add(a_run("good", ended_at=2.0, verdict=valid, version="v2"))
+    store.runs.add(a_run("bad", ended_at=3.0, verdict=invalid, version="v2"))
+    store.runs.add(a_run("soak", ended_at=4.0, verdict=valid, scenario="soak"))
+    store.runs.add(a_run("other", ended_at=5.0, verdict=valid, target="lung"))
 
     def newest(**query: object) -> str | None:
         run = store.runs.newest("heart", **query)  # type: ignore[arg-type]
@@ -171,6 +171,18 @@ def test_newest_takes_only_the_asked_verdict_scenario_and_version(store: Store) 
     assert newest(version="v1") == "old"
     assert newest(verdicts=(VerdictStatus.INVALID,)) == "bad"
     assert newest(verdicts=(VerdictStatus.INCONCLUSIVE,)) is None
+
+
+def test_last_ended_is_of_runs_that_may_count(store: Store) -> None:
+    for run_id, ended_at, status in (
+        ("a", 1.0, VerdictStatus.VALID),
+        ("b", 2.0, VerdictStatus.INCONCLUSIVE),
+        ("c", 3.0, VerdictStatus.INVALID),
+    ):
+        store.runs.add(a_run(run_id, ended_at=ended_at, verdict=Verdict(status)))
+    store.runs.add(a_run("d", target="lung"))
+
+    assert store.runs.last_ended(["heart", "lung", "none"]) == {"heart": 2.0}
 
 
 def test_the_list_is_newest_first_and_pages(store: Store) -> None:

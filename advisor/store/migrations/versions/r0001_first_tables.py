@@ -67,9 +67,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_runs_status"), "runs", ["status"], unique=False)
     op.create_index(
-        op.f("ix_runs_target_scenario_verdict_started_at"),
+        op.f("ix_runs_target_scenario_verdict_ended_at"),
         "runs",
-        ["target", "scenario", "verdict", "started_at"],
+        ["target", "scenario", "verdict", "ended_at"],
         unique=False,
     )
     op.create_index(op.f("ix_runs_target_started_at"), "runs", ["target", "started_at"], unique=False)
@@ -154,7 +154,7 @@ def downgrade() -> None:
     op.drop_table("windows")
     op.drop_table("window_hours")
     op.drop_index(op.f("ix_runs_target_started_at"), table_name="runs")
-    op.drop_index(op.f("ix_runs_target_scenario_verdict_started_at"), table_name="runs")
+    op.drop_index(op.f("ix_runs_target_scenario_verdict_ended_at"), table_name="runs")
     op.drop_index(op.f("ix_runs_status"), table_name="runs")
     op.drop_table("runs")
     op.drop_table("leases")

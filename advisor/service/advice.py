@@ -1,0 +1,249 @@
+"""Recommendations from what is stored: computed once for each run and minute, answered in milliseconds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from advisor.demand.history import DemandHistory
+from advisor.domain import Capacity, Demand, Floats, Recommendation, Refusal, Run, Slo, VerdictStatus
+from advisor.scaling.policy import Reference, ScalingPolicy
+from advisor.scaling.recommend import recommend
+from advisor.service import fits
+from advisor.service.whatif import from_curve
+from advisor.service.workers import Workers
+from advisor.settings import AdvisorSettings, TargetSettings
+from advisor.store import Store
+
+HISTORY = 30 * 86400.0  # s of demand that counts
+RECENT = 86400.0  # s in which the highest minute is the demand to size for
+FRESH = 300.0  # s; an older window does not tell how many replicas there are
+RENEW = 45.0  # s; older answers are computed anew in the background
+OLDEST = 150.0  # s; an answer that is older is computed anew before it is given
+_MINUTE = 60.0
+_KEPT = 4096  # answers
+
+_Key = tuple[str, float | None, float | None, Slo | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a target's advice rests on; `doubts` are said with it."""
+
+    run: Run | None
+    doubts: tuple[str, ...]
+    history: DemandHistory | None
+    replicas: int | None
+    ended: float | None  # when the newest run that may count has ended
+    at: float
+
+
+class Advice:
+    """Thread-safe. A run that ends counts at once, new windows within two minutes."""
+
+    def __init__(self, settings: AdvisorSettings, store: Store, workers: Workers) -> None:
+        self._settings = settings
+        self._store = store
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._bases: dict[str, Basis] = {}
+        self._answers: OrderedDict[_Key, Recommendation] = OrderedDict()
+        self._moved: OrderedDict[tuple[str, Slo], Capacity | Refusal] = OrderedDict()
+
+    def recommendation(
+        self,
+        target: TargetSettings,
+        *,
+        demand_rps: float | None = None,
+        slo: Slo | None = None,
+        now: float,
+    ) -> Recommendation:
+        """Advice for one target at `now` (Unix seconds)."""
+        ended = self._store.runs.last_ended((target.name,)).get(target.name)
+        return self._answer(target, ended, demand_rps, slo, now, OLDEST)
+
+    def all(self, *, now: float) -> tuple[Recommendation, ...]:
+        """Advice for every target."""
+        ended = self._store.runs.last_ended([target.name for target in self._settings.targets])
+        return tuple(
+            self._answer(target, ended.get(target.name), None, None, now, OLDEST)
+            for target in self._settings.targets
+        )
+
+    def renew(self, target: TargetSettings, *, now: float) -> None:
+        """Compute its answer anew if it has an age; called in the background."""
+        ended = self._store.runs.last_ended((target.name,)).get(target.name)
+        self._answer(target, ended, None, None, now, RENEW)
+
+    # ---------------------------------------------------------------------------------------------------
+
+    def _answer(
+        self,
+        target: TargetSettings,
+        ended: float | None,
+        demand_rps: float | None,
+        slo: Slo | None,
+        now: float,
+        oldest: float,
+    ) -> Recommendation:
+        key = (target.name, ended, demand_rps, slo)
+        with self._lock:
+            found = self._answers.get(key)
+        if found is not None and now - found.generated_at <= oldest:
+            return found
+        found = self._compute(target, self._basis(target, ended, now, oldest), demand_rps, slo, now)
+        with self._lock:
+            self._answers[key] = found
+            self._answers.move_to_end(key)
+            while len(self._answers) > _KEPT:
+                self._answers.popitem(last=False)
+        return found
+
+    def _basis(self, target: TargetSettings, ended: float | None, now: float, oldest: float) -> Basis:
+        with self._lock:
+            basis = self._bases.get(target.name)
+        if basis is not None and basis.ended == ended and now - basis.at <= oldest:
+            return basis
+        run, doubts = self._run(target)
+        basis = Basis(run, doubts, self._history(target, now), self._replicas(target, now), ended, now)
+        with self._lock:
+            self._bases[target.name] = basis
+        return basis
+
+    def _run(self, target: TargetSettings) -> tuple[Run | None, tuple[str, ...]]:
+        """The newest valid run of this version, else of another, else an inconclusive one; and the doubts."""
+        newest = self._store.runs.newest
+        doubts: list[str] = []
+        for verdict in (VerdictStatus.VALID, VerdictStatus.INCONCLUSIVE):
+            run = newest(target.name, verdicts=(verdict,), version=target.version)
+            if run is None and target.version is not None:
+                run = newest(target.name, verdicts=(verdict,))
+                if run is not None:
+                    doubts.append(
+                        f"measured on version {run.version or 'unknown'}, not {target.version}: measure again"
+                    )
+            if run is None:
+                continue
+            if verdict is VerdictStatus.INCONCLUSIVE:
+                reasons = run.verdict.reasons if run.verdict else ()
+                doubts.append(
+                    f"no run was valid yet; run {run.run_id} was inconclusive: {'; '.join(reasons)}"
+                )
+            return run, tuple(doubts)
+        return None, ()
+
+    def _history(self, target: TargetSettings, now: float) -> DemandHistory | None:
+        times, rates = self._store.windows.demand(target.name, now - HISTORY, now)
+        return on_grid(times, rates)
+
+    def _replicas(self, target: TargetSettings, now: float) -> int | None:
+        newest = self._store.windows.newest(target.name)
+        return newest.replicas if newest is not None and now - newest.end <= FRESH else None
+
+    def _compute(
+        self, target: TargetSettings, basis: Basis, demand_rps: float | None, slo: Slo | None, now: float
+    ) -> Recommendation:
+        asked = slo or target.slo.slo()
+        capacity = None if basis.run is None else self._capacity(basis.run, asked)
+        demand, warnings = demand_of(target, basis.history, demand_rps, now)
+        found = recommend(
+            target.name,
+            asked,
+            policy_of(target, self._settings.stale_after),
+            capacity,
+            now=now,
+            demand=demand,
+            history=basis.history,
+            current_replicas=basis.replicas,
+        )
+        return replace(found, warnings=(*basis.doubts, *found.warnings, *warnings))
+
+    def _capacity(self, run: Run, asked: Slo) -> Capacity | Refusal | None:
+        if run.slo == asked or not isinstance(run.capacity, Capacity):
+            return run.capacity
+        key = (run.run_id, asked)
+        with self._lock:
+            found = self._moved.get(key)
+        if found is None:
+            found = self._move(run, run.capacity, asked)
+            with self._lock:
+                self._moved[key] = found
+                while len(self._moved) > _KEPT:
+                    self._moved.popitem(last=False)
+        return found
+
+    def _move(self, run: Run, capacity: Capacity, asked: Slo) -> Capacity | Refusal:
+        """From the curve where it reaches, in microseconds; else from the server itself, in a worker."""
+        found = from_curve(capacity, run.slo, asked)
+        if isinstance(found, Capacity) or found.infeasible:
+            return found
+        fit = self._store.runs.fit(run.run_id)
+        if fit is None or asked.ttft:
+            return found
+        return self._workers.call(fits.what_if, fit, capacity, run.slo, asked)
+
+
+def on_grid(times: Floats, rates: Floats) -> DemandHistory | None:
+    """Known minutes (Unix s, req/s) as a history with gaps; None without any."""
+    if not times.size:
+        return None
+    index = np.rint((times - times[0]) / _MINUTE).astype(np.int64)
+    values, known = np.zeros(int(index[-1]) + 1), np.zeros(int(index[-1]) + 1, bool)
+    values[index], known[index] = rates, True
+    return DemandHistory(float(times[0]), _MINUTE, values, known)
+
+
+def demand_of(
+    target: TargetSettings, history: DemandHistory | None, asked: float | None, now: float
+) -> tuple[Demand | None, tuple[str, ...]]:
+    """What to size for: what was asked, else the configuration's, else the highest minute of production."""
+    seen = _highest(history, now)
+    if asked is not None:
+        return Demand(asked, "asked"), ()
+    if target.demand_rps is None:
+        return seen, ()
+    if seen is not None and seen.rps > target.demand_rps:
+        warning = (
+            f"production reached {seen.rps:.4g} req/s ({seen.source}), more than the configured demand_rps"
+        )
+        return Demand(target.demand_rps, "configuration"), (warning,)
+    return Demand(target.demand_rps, "configuration"), ()
+
+
+def _highest(history: DemandHistory | None, now: float) -> Demand | None:
+    if history is None or not history.known.any():
+        return None
+    at = history.start + history.step * np.arange(len(history))
+    recent = history.known & (at >= now - RECENT)
+    words = "the last 24 h"
+    if not recent.any():
+        recent, words = history.known, f"the last {HISTORY / 86400:.0f} days (none in the last 24 h)"
+    rates = np.where(recent, history.rates, -1.0)
+    best = int(rates.argmax())
+    when = dt.datetime.fromtimestamp(float(at[best])).astimezone()
+    return Demand(float(rates[best]), f"highest minute of {words} of production, at {when:%Y-%m-%d %H:%M}")
+
+
+def policy_of(target: TargetSettings, stale_after: float) -> ScalingPolicy:
+    """The scaling settings in the words of `advisor.scaling`."""
+    scaling = target.scaling
+    reference = None
+    if scaling.reference is not None:
+        given = scaling.reference
+        reference = Reference(given.name, given.kind, given.namespace, given.api_version, given.container)
+    return ScalingPolicy(
+        min_replicas=scaling.min_replicas,
+        max_replicas=scaling.max_replicas,
+        startup_seconds=scaling.startup,
+        failure_tolerance=scaling.failure_tolerance,
+        cpu_request_cores=scaling.cpu_request,
+        cpu_limit_cores=scaling.cpu_limit,
+        metrics_adapter=scaling.metrics_adapter,
+        cost_per_replica_hour=scaling.cost_per_replica_hour,
+        stale_after_seconds=stale_after,
+        reference=reference,
+    )

@@ -1,0 +1,79 @@
+"""Fits in worker processes, and the identified server as text for the store.
+
+The functions here are the ones that workers import: everything heavy is imported inside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+
+from advisor.domain import Arrivals, Capacity, Refusal, RequestLog, Slo, Stage, StageResult
+from advisor.loadtest.plan import Quick
+from advisor.service.whatif import moved
+
+_REQUESTS = 15_000  # virtual ones of a what-if: about 1 % of sampling error
+
+
+def quick(history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
+    """A fit between stages."""
+    from advisor.capacity.estimate import quick_estimate
+
+    return quick_estimate(history, slo, cpu_limit_cores=cpu_limit(history))
+
+
+def full(
+    history: Sequence[StageResult], slo: Slo, run_id: str, measured_at: float
+) -> tuple[Capacity | Refusal, bytes | None]:
+    """The answer, and the identified server where there is one."""
+    from advisor.capacity.estimate import estimate
+    from advisor.capacity.identification import Identification, identify
+
+    limit = cpu_limit(history)
+    found = estimate(history, slo, cpu_limit_cores=limit, run_id=run_id, measured_at=measured_at)
+    if isinstance(found, Refusal) or found.method != "identification":
+        return found, None
+    log = RequestLog.concat(stage.log for stage in history)
+    again = identify(log, slo, stages=history, effort="quick", cpu_quota_cores=limit)
+    if not isinstance(again, Identification):
+        return found, None
+    return found, json.dumps(again.model.to_dict()).encode()
+
+
+def what_if(fit: bytes, capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refusal:
+    """The stored server under another objective; shifted by as much as the run's answer differs from it."""
+    from advisor.capacity.identification import ServerModel, explain_infeasible, solve
+
+    model = ServerModel.from_dict(json.loads(fit))
+    solution = solve(model, asked, requests=_REQUESTS)
+    if solution is None:
+        return Refusal(explain_infeasible(model, asked), infeasible=True)
+    known = solve(model, measured, requests=_REQUESTS)
+    correction = capacity.rps / known.rate if known is not None else 1.0
+    found = moved(capacity, solution.rate * correction, solution.point, measured, asked)
+    return replace(found, curve=capacity.curve)
+
+
+def warm() -> None:
+    """Import and compile what a run will need (once per machine; later it is read from disk)."""
+    rng = np.random.default_rng(0)
+    intended = np.cumsum(rng.exponential(0.02, 300))
+    end = np.zeros(300)
+    free = 0.0
+    for i, start in enumerate(intended):
+        free = end[i] = max(free, start) + float(rng.exponential(0.01))
+    log = RequestLog(intended, intended, end, np.zeros(300, np.int8), np.zeros(300, np.int16))
+    stage = Stage("warm", Arrivals.POISSON, float(intended[-1]), rate=50.0)
+    from advisor.domain import LatencyBound
+
+    quick((StageResult(stage, 0.0, float(intended[-1]), log),), Slo((LatencyBound(0.95, 0.1),)))
+
+
+def cpu_limit(history: Sequence[StageResult]) -> float | None:
+    """The container's CPU limit in cores, as the sidecar tells it."""
+    limits = [w.cpu_limit_cores for stage in history for w in stage.windows if w.cpu_limit_cores]
+    return median(limits) if limits else None

@@ -1,0 +1,134 @@
+"""Watches production: a window of each target every few seconds, in the store. Gaps stay gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from advisor.domain import Window
+from advisor.observe import ExporterReader, Recorder
+from advisor.service.threads import StoreThreads
+from advisor.settings import AdvisorSettings, TargetSettings
+from advisor.store import ServiceEvent, Store
+from advisor.windows import between, together
+
+RETENTION = 30 * 86400.0  # s
+PATIENCE = 4  # readings in a row that lack a replica before the others are taken for all there are
+LONGEST = 3.0  # intervals; a window that spans more has a gap in it
+_HOUSEKEEPING = 600.0  # s
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """One target's sidecars. Pure but for the reading itself."""
+
+    def __init__(self, target: TargetSettings, client: httpx.AsyncClient, every: float) -> None:
+        self.target = target.name
+        self._every = every
+        self._readers = [
+            ExporterReader(url, client, timeout=min(every, 5.0)) for url in target.observe.exporters
+        ]
+        self._recorder = Recorder(self._readers, between, together)
+        self._failures = 0
+        self.problem: str | None = None  # the one that was told last
+
+    async def window(self) -> Window | None:
+        """Since the last call; None with nothing to read, or when what was read is not the whole target."""
+        window = await self._recorder()
+        problems = self._recorder.problems
+        self._failures = self._failures + 1 if problems else 0
+        if window is None or window.end - window.start > LONGEST * self._every:
+            return None
+        # A sum that lacks a replica is no demand of the target, unless the replica is gone for good.
+        if 0 < self._failures < PATIENCE:
+            return None
+        return window
+
+    def news(self) -> str | None:
+        """A sentence when the sidecars became unreadable, or readable again."""
+        problem = "; ".join(self._recorder.problems) if self._failures >= PATIENCE else None
+        if problem == self.problem or (problem and self.problem):
+            return None
+        before, self.problem = self.problem, problem
+        return problem or f"the sidecar can be read again (before: {before})"
+
+    def forget(self) -> None:
+        """What comes next is not continued from what was: a load test was on."""
+        self._recorder = Recorder(self._readers, between, together)
+
+
+class Observer:
+    """A duty of the leader. A load test is no demand: while one is on, nothing is recorded."""
+
+    def __init__(self, settings: AdvisorSettings, store: Store, threads: StoreThreads) -> None:
+        self._settings = settings
+        self._store = store
+        self._threads = threads
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._loop())
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _loop(self) -> None:
+        every = self._settings.observe_every
+        loop = asyncio.get_running_loop()
+        async with httpx.AsyncClient(follow_redirects=False) as client:
+            watches = [
+                Watch(target, client, every) for target in self._settings.targets if target.observe.exporters
+            ]
+            next_tick, next_housekeeping = loop.time(), loop.time()
+            while True:
+                await asyncio.sleep(max(next_tick - loop.time(), 0.0))
+                next_tick = max(next_tick + every, loop.time())
+                try:
+                    await self.tick(watches)
+                    if loop.time() >= next_housekeeping:
+                        next_housekeeping = loop.time() + _HOUSEKEEPING
+                        await self._threads(self._keep_house, time.time())
+                except SQLAlchemyError as error:
+                    _log.warning("windows could not be stored: %s", error)
+
+    async def tick(self, watches: list[Watch]) -> None:
+        """One reading of all targets, stored in one transaction."""
+        busy = await self._under_load()
+        for watch in watches:
+            if watch.target in busy:
+                watch.forget()
+        idle = [watch for watch in watches if watch.target not in busy]
+        windows = await asyncio.gather(*(watch.window() for watch in idle))
+        # A run that began during the reading is in it.
+        busy |= await self._under_load()
+        found = {
+            watch.target: window
+            for watch, window in zip(idle, windows, strict=True)
+            if window is not None and watch.target not in busy
+        }
+        if found:
+            await self._threads(self._store.windows.append, found)
+        for watch in idle:
+            news = watch.news()
+            if news is not None:
+                event = ServiceEvent(time.time(), "observe", news, watch.target)
+                await self._threads(self._store.events.add, event)
+
+    async def _under_load(self) -> set[str]:
+        recorded = await self._threads(self._store.runs.owners)
+        return {target for target, _ in recorded.values()}
+
+    def _keep_house(self, now: float) -> None:
+        self._store.windows.pack(now=now)
+        self._store.windows.prune(before=now - RETENTION)
+        self._store.events.prune(before=now - RETENTION)

@@ -1,0 +1,91 @@
+"""The capacity for another objective than the one a run was measured with. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from advisor.domain import Capacity, CurvePoint, LatencyBound, Limit, Refusal, Slo
+from advisor.units import format_seconds, quantile_name
+
+
+def objective_words(slo: Slo) -> str:
+    """`p95 ≤ 150 ms, errors ≤ 0.1 %`."""
+    bounds = [f"{quantile_name(b.quantile)} ≤ {format_seconds(b.seconds)}" for b in slo.latency]
+    return ", ".join([*bounds, f"errors ≤ {slo.error_ratio * 100:.3g} %"])
+
+
+def moved(capacity: Capacity, rps: float, point: CurvePoint | None, measured: Slo, asked: Slo) -> Capacity:
+    """The measured capacity at another rate: its interval keeps its relative width, CPU follows the load."""
+    share = rps / capacity.rps
+    low, high = capacity.interval
+    idle = capacity.cpu_idle_cores or 0.0
+    warning = (
+        f"computed for {objective_words(asked)} from the server found under {objective_words(measured)}; "
+        "a run with this objective would confirm it"
+    )
+    return replace(
+        capacity,
+        rps=rps,
+        interval=(low * share, high * share),
+        in_flight=point.in_flight if point is not None else None,
+        cpu_cores=None if capacity.cpu_cores is None else idle + (capacity.cpu_cores - idle) * share,
+        undisturbed_rps=None,
+        alternatives={},
+        warnings=(warning, *capacity.warnings),
+    )
+
+
+def from_curve(capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refusal:
+    """From the stored curve: where the first bound is reached, logarithmic between two points.
+
+    Refused where the curve does not tell: a quantile it lacks, or an objective that holds beyond its end.
+    """
+    curve = sorted(capacity.curve, key=lambda point: point.rate)
+    if len(curve) < 2 or asked.ttft:
+        return Refusal(f"the stored fit cannot answer {objective_words(asked)}: measure with that objective")
+    rates = []
+    for bound in asked.latency:
+        rate = _crossing(curve, bound)
+        if rate is None:
+            return Refusal(
+                f"the stored fit does not reach {objective_words(asked)}: measure with that objective"
+            )
+        if rate <= 0:
+            return _infeasible(curve[0], bound)
+        rates.append(rate)
+    failing = next((point.rate for point in curve if point.error_ratio > asked.error_ratio), None)
+    if failing is not None:
+        rates.append(failing)
+    if not rates:
+        return Refusal("an objective needs a latency bound")
+    rps = min(rates)
+    found = moved(capacity, rps, min(curve, key=lambda p: abs(p.rate - rps)), measured, asked)
+    return replace(found, limited_by=Limit.ERRORS) if failing is not None and rps == failing else found
+
+
+def _infeasible(lowest: CurvePoint, bound: LatencyBound) -> Refusal:
+    name = quantile_name(bound.quantile)
+    return Refusal(
+        f"almost without load {name} is already {format_seconds(lowest.quantiles[bound.quantile])}, above "
+        f"{format_seconds(bound.seconds)}: replicas cannot fix service time",
+        infeasible=True,
+    )
+
+
+def _crossing(curve: list[CurvePoint], bound: LatencyBound) -> float | None:
+    """The rate (req/s) at which the bound is reached; 0 below the curve's start, None beyond its end."""
+    if any(bound.quantile not in point.quantiles for point in curve):
+        return None
+    values = [point.quantiles[bound.quantile] for point in curve]
+    if values[0] > bound.seconds:
+        return 0.0
+    for (left, a), (right, b) in zip(
+        zip(curve, values, strict=True), zip(curve[1:], values[1:], strict=True), strict=False
+    ):
+        if b > bound.seconds:
+            if not math.isfinite(b) or a <= 0:
+                return left.rate
+            part = math.log(bound.seconds / a) / math.log(b / a)
+            return left.rate * math.exp(part * math.log(right.rate / left.rate))
+    return None
