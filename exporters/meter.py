@@ -192,6 +192,11 @@ class Meter:
         """The meter of that model, or the one of `other`."""
         return self._by_name.get(name, self.models[-1])
 
+    @property
+    def several(self) -> bool:
+        """More than one model is allowed, so that each request must say which one it is for."""
+        return len(self.models) > 2
+
     def now(self) -> float:
         """Seconds since this meter began, on its clock."""
         return self._clock() - self._zero

@@ -1,0 +1,359 @@
+"""`model-exporter`: options into settings, settings into a running exporter."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import uvloop
+
+from exporters import names, process
+from exporters.collectors import Collectors
+from exporters.meter import Meter
+from exporters.metrics_server import MetricsServer
+from exporters.process import process_source
+from exporters.proxy.server import Limits, Proxy
+from exporters.samples import Source
+from exporters.servers import scrape
+from exporters.servers.scrape import ScrapeSource
+from exporters.settings import (
+    Settings,
+    UsageError,
+    from_environment,
+    parse_address,
+    parse_count,
+    parse_delay,
+    parse_duration,
+    parse_objectives,
+    parse_upstream,
+)
+
+_log = logging.getLogger("model-exporter")
+# measured at the proxy: the server's own would count every request twice
+REQUEST_METRICS = frozenset(
+    {
+        names.REQUEST_DURATION,
+        names.IN_FLIGHT,
+        names.IN_FLIGHT_SECONDS,
+        names.REQUEST_BYTES,
+        names.RESPONSE_BYTES,
+        names.TIME_TO_FIRST_TOKEN,
+        names.INTER_TOKEN,
+    }
+)
+QUEUE_METRICS = frozenset({names.QUEUE_DURATION, names.QUEUE_DEPTH, names.QUEUE_DEPTH_SECONDS})
+
+_EPILOG = """\
+examples:
+  before a model server, measured against its objective:
+    model-exporter --upstream http://127.0.0.1:8080 --slo p95=150ms --process port=8080
+
+  at most 8 requests at once, 64 waiting, the rest turned away:
+    model-exporter --upstream http://127.0.0.1:8080 --max-in-flight 8 --max-queue 64
+
+  out of the request's path, reading what the server itself tells:
+    model-exporter --scrape vllm=http://127.0.0.1:8000/metrics --gpu auto
+
+Every option can be given as an environment variable: EXPORTER_UPSTREAM, EXPORTER_MAX_IN_FLIGHT, ...
+(several values of one option separated by commas). Numbers are served on http://METRICS/metrics.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One setting: its name, placeholder and help; `parse` raises ValueError with what to write."""
+
+    name: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    several: bool = False
+
+
+def _seconds(field: str) -> float:
+    return next(float(f.default) for f in fields(Limits) if f.name == field)  # type: ignore[arg-type]
+
+
+_LIMITS = {
+    "timeout": ("answer_seconds", "longest silence of the model server, to its answer or within it"),
+    "connect-timeout": ("connect_seconds", "longest wait for a connection to the model server"),
+    "client-timeout": ("client_seconds", "longest silence of a client within a request or an answer"),
+    "header-timeout": ("head_seconds", "longest wait for the head of a request"),
+    "keep-alive": ("keep_alive_seconds", "how long a client's idle connection is kept"),
+    "upstream-idle": ("upstream_idle_seconds", "how long an idle connection to the model server is kept"),
+}
+
+_OPTIONS = (
+    _Option("upstream", "URL", "the model server, for example http://127.0.0.1:8080", parse_upstream),
+    _Option("listen", "HOST:PORT", "where requests come in (default 0.0.0.0:8081)", parse_address),
+    _Option("metrics", "HOST:PORT", "where numbers are served (default 0.0.0.0:9109)", parse_address),
+    _Option("slo", "TERM", "an objective, for exact buckets around it: p95=150ms, ttft_p95=300ms", str, True),
+    _Option("models", "NAME", "models that get a label of their own; any other is `other`", str, True),
+    _Option("max-in-flight", "N", "requests that the model server executes at once", parse_count),
+    _Option("max-queue", "N", "requests that wait beyond that (default 10 for each in flight)", parse_count),
+    _Option("scrape", "PRESET=URL", "read the model server's own metrics: triton=URL, auto, ...", str, True),
+    _Option("process", "TARGET", "the model's processes: name=gunicorn, port=8080, pid=1, cgroup", str, True),
+    _Option("gpu", "GPUS", "auto, off, or GPU identifiers (default off)", str),
+    *(
+        _Option(name, "TIME", f"{text} (default {_seconds(field):g}s)", parse_duration)
+        for name, (field, text) in _LIMITS.items()
+    ),
+    _Option("max-connections", "N", "clients connected at once (default 10000)", parse_count),
+    _Option("max-header-bytes", "N", "longest head of a request or an answer (default 65536)", parse_count),
+    _Option("drain-delay", "TIME", "after SIGTERM, not ready but still accepting (default 1s)", parse_delay),
+    _Option(
+        "drain-timeout", "TIME", "after that, longest wait for requests in flight (default 25s)", parse_delay
+    ),
+    _Option("log-level", "LEVEL", "debug, info, warning or error (default info)", str),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _arguments() -> _Parser:
+    parser = _Parser(
+        prog="model-exporter",
+        description="Measures a model server: as a reverse proxy before it, and from what it tells itself.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"model-exporter {version('capacity-advisor')}"
+    )
+    for option in _OPTIONS:
+        parser.add_argument(
+            f"--{option.name}",
+            metavar=option.metavar,
+            help=option.help,
+            action="append" if option.several else "store",
+        )
+    return parser
+
+
+def _parse_values(given: Mapping[str, str | list[str]], where: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for option in _OPTIONS:
+        raw = given.get(option.name)
+        if raw is None:
+            continue
+        texts = raw if isinstance(raw, list) else raw.split(",") if option.several else [raw]
+        try:
+            parsed = [option.parse(text.strip()) for text in texts if text.strip()]
+        except ValueError as error:
+            name = where.format(option.name) if "{" in where else where
+            raise UsageError(f"{name}: {error}") from None
+        values[option.name] = tuple(parsed) if option.several else parsed[0]
+    return values
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Settings, str]:
+    """Settings and log level; options go before the environment.
+
+    Raises:
+        UsageError: a sentence for the person.
+    """
+    given = {key.replace("_", "-"): value for key, value in vars(_arguments().parse_args(arguments)).items()}
+    from_env = from_environment(environment, [option.name for option in _OPTIONS])
+    values = _parse_values(from_env, "EXPORTER_*, {}") | _parse_values(given, "--{}")
+    level = str(values.get("log-level", "info")).upper()
+    if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise UsageError(f"--log-level: '{level.lower()}' is none of debug, info, warning, error")
+    limits = replace(
+        Limits(),
+        **{field: values[name] for name, (field, _) in _LIMITS.items() if name in values},
+    )
+    if "max-connections" in values:
+        limits = replace(limits, connections=values["max-connections"])
+    if "max-header-bytes" in values:
+        limits = replace(limits, head_bytes=values["max-header-bytes"])
+    in_flight = values.get("max-in-flight")
+    if "max-queue" in values and in_flight is None:
+        raise UsageError("--max-queue needs --max-in-flight: without it nothing waits")
+    try:
+        objectives = parse_objectives(values.get("slo", ()))
+    except ValueError as error:
+        raise UsageError(f"--slo: {error}") from None
+    settings = Settings(
+        metrics=values.get("metrics", ("0.0.0.0", 9109)),  # noqa: S104 - Prometheus comes from outside the pod
+        upstream=values.get("upstream"),
+        listen=values.get("listen", ("0.0.0.0", 8081)),  # noqa: S104
+        models=values.get("models", (names.DEFAULT_MODEL,)),
+        objectives=objectives,
+        max_in_flight=in_flight,
+        max_queue=values.get("max-queue", 10 * (in_flight or 0)),
+        limits=limits,
+        scrapes=values.get("scrape", ()),
+        processes=values.get("process", ()),
+        gpu=values.get("gpu", "off"),
+        drain_delay=values.get("drain-delay", 1.0),
+        drain_seconds=values.get("drain-timeout", 25.0),
+    )
+    if (
+        settings.upstream is None
+        and not settings.scrapes
+        and not settings.processes
+        and settings.gpu == "off"
+    ):
+        raise UsageError(
+            "nothing to observe: give --upstream http://127.0.0.1:8080, or --scrape, --process or --gpu"
+        )
+    return settings, level
+
+
+def _sources(settings: Settings) -> list[Source]:
+    """Everything but the proxy.
+
+    Raises:
+        UsageError: a target that does not exist in this form.
+    """
+    model = settings.models[0]
+    upstream = settings.upstream
+    skip = REQUEST_METRICS if upstream is not None else frozenset[names.Metric]()
+    sources: list[Source] = []
+    try:
+        option = "--scrape"
+        sources += [
+            ScrapeSource(
+                scrape.parse_target(text),
+                model,
+                allowed=settings.models if len(settings.models) > 1 else None,
+                skip=skip,
+                upstream=f"http://{upstream[0]}:{upstream[1]}" if upstream is not None else None,
+            )
+            for text in settings.scrapes
+        ]
+        option = "--process"
+        sources += [process_source(process.parse_target(text), model) for text in settings.processes]
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+    return sources
+
+
+async def _run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT, and then until what is in flight has ended."""
+    sources = _sources(settings)
+    proxy: Proxy | None = None
+    meter: Meter | None = None
+    gives_way: dict[str, frozenset[names.Metric]] = {}
+    if settings.upstream is not None:
+        meter = Meter(
+            "proxy",
+            settings.models,
+            objectives=settings.objectives.latency,
+            first_token_objectives=settings.objectives.first_token,
+        )
+        proxy = Proxy(
+            meter,
+            settings.upstream,
+            max_in_flight=settings.max_in_flight,
+            max_queue=settings.max_queue,
+            limits=settings.limits,
+        )
+        sources.insert(0, proxy)
+        if settings.max_in_flight is None:
+            gives_way[proxy.name] = QUEUE_METRICS
+    stopping = asyncio.Event()
+    metrics = _listening(
+        "--metrics",
+        settings.metrics,
+        lambda: MetricsServer(
+            *settings.metrics,
+            Collectors(sources, gives_way),
+            ready=lambda: not stopping.is_set(),
+            events=meter.events if meter is not None else None,
+        ),
+    )
+    listens = ""
+    if proxy is not None and settings.upstream is not None:
+        try:
+            port = await proxy.start(*settings.listen)
+        except OSError as error:
+            raise _cannot_listen("--listen", settings.listen, error) from None
+        host, upstream_port = settings.upstream
+        listens = f"requests on {settings.listen[0]}:{port} to {host}:{upstream_port}, "
+    metrics.start()
+    _log.info("%smetrics on %s:%d", listens, settings.metrics[0], metrics.port)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stopping)
+    await stopping.wait()
+    if proxy is not None:
+        await _drain(proxy, settings)
+    metrics.stop()
+
+
+def _on_signal(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        _log.warning("stopped at once by a second signal")
+        os._exit(130)
+    stopping.set()
+
+
+async def _drain(proxy: Proxy, settings: Settings) -> None:
+    proxy.draining = True
+    _log.info("draining: not ready, %d in flight", proxy.in_flight)
+    await asyncio.sleep(settings.drain_delay)
+    if await proxy.drain(settings.drain_seconds):
+        _log.info("drained: every request was answered")
+    else:
+        _log.warning("gave up after %g s with requests in flight", settings.drain_seconds)
+
+
+def _listening(option: str, address: tuple[str, int], make: Callable[[], MetricsServer]) -> MetricsServer:
+    try:
+        return make()
+    except OSError as error:
+        raise _cannot_listen(option, address, error) from None
+
+
+def _cannot_listen(option: str, address: tuple[str, int], error: OSError) -> UsageError:
+    reason = error.strerror or str(error)
+    if "in use" in str(error):
+        reason = "the port is in use"
+    return UsageError(f"{option}: cannot listen on {address[0]}:{address[1]}: {reason}; choose another")
+
+
+def _raise_file_limit() -> None:
+    """Each request holds two sockets: take all that the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 20), hard))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; the exit code: 0 after a signal, 2 for a usage mistake."""
+    try:
+        settings, level = read_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
+        logging.basicConfig(
+            level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        _raise_file_limit()
+        # what is here now stays: no collection need look at it again, and requests leave no cycles behind
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings))
+    except UsageError as error:
+        sys.stderr.write(f"model-exporter: {error}\n(model-exporter --help shows every option)\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

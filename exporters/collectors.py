@@ -1,0 +1,121 @@
+"""All sources of one exporter, read together: every series once, with its freshness.
+
+Two sources may know the same series: then the first in the list has it. A source may give way in a metric: a
+proxy without an admission queue knows less of waiting than the model server behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from exporters import names
+from exporters.samples import HistogramSample, Measured, Sample, Source, SourceDown
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric as PrometheusMetric
+
+_log = logging.getLogger(__name__)
+
+
+class Collectors:
+    """Reads every source at a scrape.
+
+    `gives_way`: by source name, the metrics that it gives only where no other source does.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], gives_way: Mapping[str, frozenset[names.Metric]] | None = None
+    ) -> None:
+        twice = {source.name for source in sources if [s.name for s in sources].count(source.name) > 1}
+        if twice:
+            raise ValueError(f"two sources are called {', '.join(sorted(twice))}")
+        self._sources = tuple(sources)
+        self._gives_way = gives_way or {}
+        self._read_at: dict[str, float] = {}
+        self._down: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def read(self) -> list[Measured]:
+        """Every series once, grouped by metric, then freshness."""
+        with self._lock:  # two scrapes at once would read each source twice
+            first: dict[tuple[str, tuple[str, ...]], Measured] = {}
+            late: list[Measured] = []
+            state: list[Measured] = []
+            for source in self._sources:
+                yielding = self._gives_way.get(source.name, frozenset())
+                for sample in self._read_one(source, state):
+                    if sample.metric in yielding:
+                        late.append(sample)
+                    else:
+                        first.setdefault((sample.metric.name, sample.labels), sample)
+            given = {name for name, _ in first}
+            late = [sample for sample in late if sample.metric.name not in given]
+            grouped: dict[str, list[Measured]] = {}
+            for sample in (*first.values(), *late, *state):
+                grouped.setdefault(sample.metric.name, []).append(sample)
+            return [sample for group in grouped.values() for sample in group]
+
+    def _read_one(self, source: Source, state: list[Measured]) -> list[Measured]:
+        samples: list[Measured] = []
+        up = False
+        try:
+            samples = list(source.collect())
+            up = True
+            self._read_at[source.name] = time.monotonic()
+            if self._down.pop(source.name, None) is not None:
+                _log.info("source %s is back", source.name)
+        except SourceDown as error:
+            if self._down.get(source.name) != str(error):  # once, not at every scrape
+                self._down[source.name] = str(error)
+                _log.warning("source %s cannot be read: %s", source.name, error)
+        except Exception:  # noqa: BLE001 - one broken source must not take the others away
+            _log.exception("source %s failed", source.name)
+        state.append(Sample(names.SOURCE_UP, (source.name,), float(up)))
+        if source.name in self._read_at:
+            age = time.monotonic() - self._read_at[source.name]
+            state.append(Sample(names.SOURCE_AGE, (source.name,), age))
+        return samples
+
+    def registry(self) -> CollectorRegistry:
+        """The same series as a registry of prometheus_client, for applications that serve their own."""
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Adapter(self))
+        return registry
+
+
+class _Adapter:
+    """A custom collector in the sense of prometheus_client."""
+
+    def __init__(self, collectors: Collectors) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[PrometheusMetric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        families: dict[str, PrometheusMetric] = {}
+        for sample in self._collectors.read():
+            metric = sample.metric
+            name, labels = metric.name, list(sample.labels)
+            if isinstance(sample, HistogramSample):
+                histogram = families.setdefault(
+                    name, HistogramMetricFamily(name, metric.help, labels=metric.labels)
+                )
+                assert isinstance(histogram, HistogramMetricFamily)
+                running, buckets = 0.0, []
+                for bound, count in zip((*sample.bounds, float("inf")), sample.counts, strict=True):
+                    running += count
+                    buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), running))
+                histogram.add_metric(labels, buckets, sample.total)
+                continue
+            kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+            family = families.setdefault(name, kind(name, metric.help, labels=metric.labels))
+            assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
+            family.add_metric(labels, sample.value)
+        yield from families.values()
