@@ -48,14 +48,15 @@ def backlog_growth(result: StageResult) -> Growth:
     log, seconds = result.log, result.end - result.start
     if len(log) < FEWEST or seconds <= 0:
         return Growth(0.0, 0.0, False)
+    full = result.dropped > MATTERS * len(log)  # at the in-flight cap the backlog cannot grow any more
     times = np.linspace(result.start, result.end, POINTS + 2)[1:-1]
     depth = in_flight_at(log, times)
     if float(np.ptp(depth)) == 0:
-        return Growth(0.0, 0.0, False)
+        return Growth(0.0, 0.0, full)
     fit = trend(times, depth, lags=POINTS // 5)
     assert fit is not None, "POINTS are enough"
     half = POINTS // 2
-    saturated = (
+    saturated = full or (
         fit.t > SURE
         and fit.slope > MATTERS * len(log) / seconds
         and depth[half:].mean() > 1.5 * depth[:half].mean() + 1
