@@ -109,6 +109,21 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001) -> Slo:
     return Slo(tuple(sorted(latency)), error_ratio, tuple(sorted(ttft)))
 
 
+def amend_slo(base: Slo, terms: list[str]) -> Slo:
+    """`base` with the bounds of `terms` in place of its own of the same name; the others stay.
+
+    Raises:
+        ValueError: names the term that is wrong.
+    """
+    asked = parse_slo(terms, base.error_ratio)
+
+    def merged(old: tuple[LatencyBound, ...], new: tuple[LatencyBound, ...]) -> tuple[LatencyBound, ...]:
+        stated = {bound.quantile for bound in new}
+        return tuple(sorted([*(bound for bound in old if bound.quantile not in stated), *new]))
+
+    return Slo(merged(base.latency, asked.latency), asked.error_ratio, merged(base.ttft, asked.ttft))
+
+
 def _no_quantile_twice(bounds: list[LatencyBound], prefix: str) -> None:
     quantiles = [bound.quantile for bound in bounds]
     for quantile in quantiles:

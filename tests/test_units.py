@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from advisor.domain import LatencyBound
 from advisor.units import (
+    amend_slo,
     format_seconds,
     parse_cores,
     parse_duration,
@@ -143,3 +144,13 @@ def test_a_wrong_objective_names_the_term(terms, message):
 )
 def test_seconds_for_people(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_an_objective_is_amended_by_name():
+    base = parse_slo(["p95=150ms", "p99=300ms", "error_ratio=1%"])
+    assert amend_slo(base, ["p95=100ms"]) == parse_slo(["p95=100ms", "p99=300ms", "error_ratio=1%"])
+    assert amend_slo(base, ["error_ratio=2%", "ttft_p50=1s"]) == parse_slo(
+        ["p95=150ms", "p99=300ms", "error_ratio=2%", "ttft_p50=1s"]
+    )
+    with pytest.raises(ValueError, match="'soon' is not a duration"):
+        amend_slo(base, ["p95=soon"])

@@ -1,0 +1,50 @@
+"""A recommendation as text: the same for the API and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from advisor.domain import Recommendation
+from advisor.outputs.documents import recommendation_document
+from advisor.outputs.hpa import hpa_yaml
+from advisor.outputs.keda import DEFAULT_PROMETHEUS, keda_yaml
+from advisor.outputs.markdown import recommendation_markdown
+from advisor.service.advice import policy_of
+from advisor.settings import AdvisorSettings
+
+
+class Format(StrEnum):
+    """How a recommendation is written."""
+
+    JSON = "json"
+    HPA = "hpa"
+    KEDA = "keda"
+    MARKDOWN = "markdown"
+
+
+MEDIA_TYPES: Mapping[Format, str] = {
+    Format.JSON: "application/json",
+    Format.HPA: "application/yaml",  # RFC 9512
+    Format.KEDA: "application/yaml",
+    Format.MARKDOWN: "text/markdown; charset=utf-8",
+}
+
+
+def written(advice: Recommendation, form: Format, settings: AdvisorSettings) -> str:
+    """The text of `form`.
+
+    Raises:
+        NotFound: a manifest is asked for, and the advice names no signal to scale on; says why.
+    """
+    policy = policy_of(settings.target(advice.target), settings.stale_after)
+    match form:
+        case Format.JSON:
+            return recommendation_document(advice).model_dump_json(indent=2) + "\n"
+        case Format.HPA:
+            return hpa_yaml(advice, policy)
+        case Format.KEDA:
+            url = settings.prometheus.url if settings.prometheus else DEFAULT_PROMETHEUS
+            return keda_yaml(advice, policy, url)
+        case Format.MARKDOWN:
+            return recommendation_markdown(advice)

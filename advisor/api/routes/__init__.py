@@ -1,0 +1,1 @@
+"""The routes, thin: they read the request, ask the advisor, and write its answer."""

@@ -1,0 +1,73 @@
+"""The commands put together, and what a person sees when one fails."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from advisor.cli import console, demo, recommend, run, serve
+from advisor.errors import AdvisorError
+
+CRASHED = 3  # no evidence came of it
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="capacity-advisor",
+    help="Load tests, capacity with an honest interval, and autoscaling targets for model servers.",
+    epilog="Exit codes: 0 done and within the objective · 1 objective violated · 2 usage or configuration · "
+    "3 evidence inconclusive or invalid · 4 target unreachable · 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _State:
+    debug = False
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"capacity-advisor {installed_version('capacity-advisor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback acts
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Load tests, capacity with an honest interval, and autoscaling targets for model servers."""
+    _State.debug = debug
+
+
+app.command(epilog=run.EPILOG)(run.run)
+app.command(epilog=recommend.EPILOG)(recommend.recommend)
+app.command(epilog=serve.EPILOG)(serve.serve)
+app.command(epilog=demo.EPILOG)(demo.demo)
+
+
+def main() -> None:
+    """Run the command of `sys.argv` and exit with one of the documented codes."""
+    try:
+        app()
+    except AdvisorError as error:
+        if _State.debug:
+            raise
+        console.show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if _State.debug:
+            raise
+        console.show_crash(error)
+        sys.exit(CRASHED)

@@ -1,0 +1,68 @@
+"""Exit codes of a run and of advice. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from advisor.domain import (
+    AdviceStatus,
+    Arrivals,
+    Capacity,
+    Recommendation,
+    Refusal,
+    Run,
+    RunStatus,
+    StageResult,
+    VerdictStatus,
+)
+from advisor.loadtest.verdict import Direct, stage_evidence, stage_status
+
+DONE, VIOLATED, INCONCLUSIVE = 0, 1, 3
+
+_SEARCHES = {"capacity", "stress"}  # they go beyond the objective on purpose
+_STEADY = {Arrivals.POISSON, Arrivals.CONSTANT, Arrivals.REPLAY}
+
+
+def exit_code(run: Run) -> int:
+    """0 done and within the objective, 1 violated or out of reach, 3 no trustworthy evidence.
+
+    A violation that a stage shows by itself counts also where the run was cut short: more of it would not
+    take it back. Evidence that is invalid shows nothing.
+    """
+    if isinstance(run.capacity, Refusal) and run.capacity.infeasible:
+        return VIOLATED
+    if run.verdict is None or run.verdict.status is VerdictStatus.INVALID:
+        return INCONCLUSIVE
+    if any(True for _ in violations(run)):
+        return VIOLATED
+    if run.status is not RunStatus.DONE or run.verdict.status is not VerdictStatus.VALID:
+        return INCONCLUSIVE
+    if run.scenario == "capacity" and not isinstance(run.capacity, Capacity):
+        return INCONCLUSIVE
+    return DONE
+
+
+def violations(run: Run) -> Iterator[str]:
+    """Sentences with the numbers of each stage that did not hold the objective, where it was meant to."""
+    if run.scenario in _SEARCHES:
+        return
+    for result in run.stages:
+        if run.scenario == "smoke":
+            yield from _unexpected(result)
+        if result.stage.arrivals in _STEADY and stage_status(result, run.slo) is Direct.VIOLATED:
+            for evidence in stage_evidence(result, run.slo):
+                if evidence.status is Direct.VIOLATED:
+                    yield f"stage {result.stage.name}: {evidence.sentence()}"
+
+
+def _unexpected(result: StageResult) -> Iterator[str]:
+    failed = len(result.log) - int(result.log.ok.sum())
+    if failed:
+        yield f"stage {result.stage.name}: {failed} of {len(result.log)} requests did not end as expected"
+
+
+def advice_exit_code(advice: Recommendation) -> int:
+    """0 there is an answer (also an old one, which says so), 1 the objective is out of reach, 3 refused."""
+    if isinstance(advice.capacity, Refusal) and advice.capacity.infeasible:
+        return VIOLATED
+    return INCONCLUSIVE if advice.status is AdviceStatus.REFUSED else DONE

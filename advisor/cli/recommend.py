@@ -1,0 +1,92 @@
+"""`capacity-advisor recommend`: the advice for one target, from what was measured before."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from advisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from advisor.domain import Recommendation
+    from advisor.settings import AdvisorSettings
+
+EPILOG = """
+[bold]Examples[/]
+
+How many replicas for 500 req/s?
+
+  capacity-advisor recommend heart-disease --config advisor.yaml --demand 500
+
+The autoscaler's manifest, for a tighter objective:
+
+  capacity-advisor recommend heart-disease -c advisor.yaml --slo p95=100ms --format hpa | kubectl apply -f -
+"""
+
+
+class Form(StrEnum):
+    """How the advice is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    HPA = "hpa"
+    KEDA = "keda"
+    MARKDOWN = "markdown"
+
+
+def recommend(
+    target: Annotated[str, typer.Argument(help="A target of the configuration.")],
+    *,
+    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")],
+    demand: Annotated[float | None, typer.Option(help="req/s of the whole service to size for.")] = None,
+    slo: Annotated[
+        list[str] | None,
+        typer.Option(help="p95=100ms: in place of the target's own bound of that name. Repeatable."),
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="How the advice is written.")] = Form.TABLE,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Say how many replicas, and which target the autoscaler should hold, and why."""
+    import asyncio
+
+    from advisor.cli.outcome import advice_exit_code
+    from advisor.settings import load
+
+    if demand is not None and not 0 < demand < float("inf"):
+        raise ConfigurationError(f"--demand must be a number above zero, found {demand:g}")
+    settings = load(config)
+    settings.target(target)
+    advice = asyncio.run(_ask(settings, target, demand, slo or []))
+    _print(advice, Form.JSON if json else form, settings)
+    raise typer.Exit(advice_exit_code(advice))
+
+
+async def _ask(
+    settings: AdvisorSettings, target: str, demand: float | None, slo: list[str]
+) -> Recommendation:
+    from advisor.cli.target import parse_objective
+    from advisor.service.app import Advisor
+
+    asked = parse_objective(slo, settings.target(target).slo.slo()) if slo else None
+    async with Advisor(settings) as advisor:
+        return await advisor.recommendation(target, demand_rps=demand, slo=asked)
+
+
+def _print(advice: Recommendation, form: Form, settings: AdvisorSettings) -> None:
+    from advisor.api.formats import Format, written
+    from advisor.cli import console
+    from advisor.errors import NotFound
+    from advisor.outputs.table import recommendation_table
+
+    if form is Form.TABLE:
+        console.out().print(recommendation_table(advice))
+        return
+    try:
+        text = written(advice, Format(form.value), settings)
+    except NotFound as error:  # nothing was measured that a manifest could hold
+        console.show_error(error)
+    else:
+        print(text, end="", flush=True)

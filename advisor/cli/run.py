@@ -1,0 +1,163 @@
+"""`capacity-advisor run`: one load test, from the first request to the answer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from advisor.cli.payload import PayloadKind
+from advisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from advisor.cli.measure import Order
+
+EPILOG = """
+[bold]Examples[/]
+
+The capacity of any endpoint, within a latency objective:
+
+  capacity-advisor run --url http://127.0.0.1:8080/predict --payload body.json --slo p95=150ms
+
+A configured target; the machine-readable answer alone on stdout:
+
+  capacity-advisor run heart-disease --config advisor.yaml --json > run.json
+
+Does it hold 50 req/s for ten minutes without a leak?
+
+  capacity-advisor run heart-disease --config advisor.yaml --scenario soak --rate 50 --duration 10m
+"""
+
+
+class Scenario(StrEnum):
+    """What a run does."""
+
+    CAPACITY = "capacity"
+    SMOKE = "smoke"
+    LOAD = "load"
+    STRESS = "stress"
+    SPIKE = "spike"
+    SOAK = "soak"
+
+
+def run(
+    *,
+    target: Annotated[str | None, typer.Argument(help="A target of the configuration.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The configuration file, for TARGET.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The endpoint to load, in place of TARGET and --config.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="With --url: POST when there is a payload, else GET.")
+    ] = None,
+    payload: Annotated[
+        str | None,
+        typer.Option(help="With --url: a file with the body, or one body a line (.jsonl, .ndjson)."),
+    ] = None,
+    payload_kind: Annotated[
+        PayloadKind | None,
+        typer.Option(
+            help="How to read --payload: as it is, one body a line, a JSON Schema to draw bodies from, or "
+            "the path of the target's OpenAPI document."
+        ),
+    ] = None,
+    header: Annotated[list[str] | None, typer.Option(help="With --url: 'Name: value'. Repeatable.")] = None,
+    exporter: Annotated[
+        list[str] | None, typer.Option(help="With --url: /metrics of a model-exporter beside the model.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="With --url: a host other than this machine that may be loaded. Repeatable."),
+    ] = None,
+    slo: Annotated[
+        list[str] | None,
+        typer.Option(help="p95=150ms, p99=300ms, ttft_p95=200ms, error_ratio=0.1%. Repeatable."),
+    ] = None,
+    scenario: Annotated[Scenario, typer.Option(help="What the run does.")] = Scenario.CAPACITY,
+    rate: Annotated[float | None, typer.Option(help="req/s of load and soak, and the base of spike.")] = None,
+    duration: Annotated[
+        str | None, typer.Option(help="Of the scenario's own phase, such as 45s or 10m.")
+    ] = None,
+    factor: Annotated[float | None, typer.Option(help="Of spike: how many times the base.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Of the whole run, such as 5m.")] = None,
+    max_rate: Annotated[float | None, typer.Option(help="req/s that the run never exceeds.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="With --url: where the run is kept, such as sqlite:///runs.db.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Load a model server and say what it holds.
+
+    The default scenario finds the capacity: the highest load of one replica within the objective, with an
+    interval, what limits it, and a verdict on the evidence. Ctrl-C stops the load within two seconds and
+    keeps what was measured.
+    """
+    from advisor.cli import measure
+    from advisor.cli.target import UrlOptions
+    from advisor.service.options import RunOptions
+
+    options = RunOptions(
+        rate=_above_zero("--rate", rate),
+        duration=_seconds("--duration", duration),
+        budget=_seconds("--budget", budget),
+        max_rate=_above_zero("--max-rate", max_rate),
+        factor=_above_zero("--factor", factor),
+    )
+    order: Order
+    if url is not None:
+        if target is not None or config is not None:
+            raise ConfigurationError(
+                "--url takes the place of TARGET and --config", hint="give one or the other"
+            )
+        asked = UrlOptions(url, method, payload, payload_kind, header or (), exporter or ())
+        order = measure.order_from_url(
+            asked, slo or (), scenario.value, options, allow_hosts=allow_host or (), store=store
+        )
+    else:
+        _refuse_url_options(
+            {
+                "--method": method,
+                "--payload": payload,
+                "--payload-kind": payload_kind,
+                "--header": header,
+                "--exporter": exporter,
+                "--allow-host": allow_host,
+                "--store": store,
+            }
+        )
+        if target is None or config is None:
+            raise ConfigurationError(
+                "what to load is not said",
+                hint="give TARGET with --config FILE, or --url URL (see run --help)",
+            )
+        order = measure.order_from_file(config, target, slo or (), scenario.value, options)
+    raise typer.Exit(measure.carry_out(order, as_json=json))
+
+
+def _refuse_url_options(given: dict[str, object]) -> None:
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise ConfigurationError(
+            f"{', '.join(wrong)} only goes with --url", hint="for a configured target, set it in the file"
+        )
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    from advisor.units import parse_duration
+
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {error}") from None
+
+
+def _above_zero(option: str, value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise ConfigurationError(f"{option} must be a number above zero, found {value:g}")
+    return value

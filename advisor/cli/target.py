@@ -1,0 +1,175 @@
+"""Options of `run` as settings: `--url` makes a target, the others amend one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from advisor.cli.payload import Payload, PayloadKind, read_payload
+from advisor.domain import Slo
+from advisor.errors import ConfigurationError
+from advisor.settings import (
+    AdvisorSettings,
+    LimitSettings,
+    ObserveSettings,
+    PayloadSettings,
+    RequestSettings,
+    SloSettings,
+    TargetSettings,
+)
+from advisor.units import amend_slo, parse_slo, quantile_name
+
+_NEEDS_SLO = "write --slo p95=150ms: 95 % of the requests within 150 ms"
+
+
+@dataclass(frozen=True, slots=True)
+class UrlOptions:
+    """What the person typed beside `--url`."""
+
+    url: str
+    method: str | None = None
+    payload: str | None = None
+    payload_kind: PayloadKind | None = None
+    headers: Sequence[str] = ()
+    exporters: Sequence[str] = ()
+
+
+def parse_objective(terms: Sequence[str], base: Slo | None = None) -> Slo:
+    """The objective of `--slo`, repeated; with `base`, its terms take the place of those of the same name.
+
+    Raises:
+        ConfigurationError: names the term that is wrong.
+    """
+    try:
+        return amend_slo(base, list(terms)) if base else parse_slo(list(terms))
+    except ValueError as error:
+        raise ConfigurationError(f"--slo: {error}") from None
+
+
+def slo_settings(slo: Slo) -> SloSettings:
+    """The objective in the form of the settings; one of errors alone is allowed here (a smoke test's)."""
+    return SloSettings.model_construct(
+        latency={quantile_name(b.quantile): f"{b.seconds:.9f}" for b in slo.latency},
+        ttft={quantile_name(b.quantile): f"{b.seconds:.9f}" for b in slo.ttft},
+        error_ratio=slo.error_ratio,
+    )
+
+
+def require_bound(slo: Slo, scenario: str) -> None:
+    """A capacity is a rate *within an objective*.
+
+    Raises:
+        ConfigurationError: the scenario needs a latency bound, and there is none.
+    """
+    if scenario in {"capacity", "stress", "scalability"} and not slo.latency and not slo.ttft:
+        raise ConfigurationError(f"a {scenario} run needs a latency objective", hint=_NEEDS_SLO)
+
+
+def parse_headers(terms: Sequence[str]) -> dict[str, str]:
+    """`Name: value` of `--header`, repeated.
+
+    Raises:
+        ConfigurationError: not of that form, or with a line break in it.
+    """
+    headers = {}
+    for term in terms:
+        name, separator, value = term.partition(":")
+        name = name.strip()
+        if not separator or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ConfigurationError(f"--header '{term}' is not a header: write 'Name: value'")
+        if re.search(r"[\r\n\0]", value):
+            raise ConfigurationError(f"--header {name}: a value cannot hold a line break")
+        headers[name] = value.strip()
+    return headers
+
+
+def target_from_url(options: UrlOptions, slo: Slo, limits: LimitSettings) -> TargetSettings:
+    """A target that no configuration names, loaded as the options say.
+
+    Raises:
+        ConfigurationError: an option is wrong; the payload as in `read_payload`.
+    """
+    base, path = _split(options.url)
+    payload = read_payload(options.payload, options.payload_kind) if options.payload else None
+    if options.payload_kind and not payload:
+        raise ConfigurationError("--payload-kind says how to read --payload, which is missing")
+    headers = parse_headers(options.headers)
+    if (
+        payload
+        and payload.kind is PayloadKind.FILE
+        and payload.content_type
+        and not any(name.lower() == "content-type" for name in headers)
+    ):
+        headers["Content-Type"] = payload.content_type
+    method = (options.method or ("POST" if payload else "GET")).upper()
+    if payload and method in {"GET", "HEAD"}:
+        raise ConfigurationError(f"--method {method} sends no body, but --payload gives one")
+    try:
+        return TargetSettings(
+            name=target_name(options.url),
+            url=base,
+            requests=[
+                RequestSettings.model_validate(
+                    {"method": method, "path": path, "payload": _payload(payload), "headers": headers}
+                )
+            ],
+            observe=ObserveSettings(exporters=list(options.exporters)),
+            slo=slo_settings(slo),
+            limits=limits,
+        )
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_option_sentences(error))) from None
+
+
+def _payload(payload: Payload | None) -> PayloadSettings | None:
+    return PayloadSettings.model_validate({str(payload.kind): payload.value}) if payload else None
+
+
+def _split(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"--url '{url}' is not a URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(
+            f"--url '{url}' is not a URL", hint="write it whole, such as http://127.0.0.1:8080/predict"
+        )
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return f"{parts.scheme}://{parts.netloc}", path
+
+
+def target_name(url: str) -> str:
+    """A name for the store and the tables: `http://127.0.0.1:8080/predict` is `127.0.0.1-8080-predict`."""
+    parts = urlsplit(url)
+    host = f"{parts.hostname or ''}-{parts.port}" if parts.port else parts.hostname or ""
+    name = re.sub(r"[^a-z0-9.]+", "-", f"{host}{parts.path}".lower())
+    return name.strip("-.")[:63].strip("-.") or "target"
+
+
+def _option_sentences(error: ValidationError) -> list[str]:
+    options = {"requests": "--url", "url": "--url", "exporters": "--exporter", "method": "--method"}
+    sentences = []
+    for problem in error.errors():
+        loc = [str(part) for part in problem["loc"]]
+        option = next((options[part] for part in loc if part in options), "--" + "-".join(loc))
+        sentences.append(f"{option}: {problem['msg'].removeprefix('Value error, ')}")
+    return sentences
+
+
+def amended(settings: AdvisorSettings, name: str, *, slo: Slo | None) -> AdvisorSettings:
+    """The configuration with one target's objective replaced.
+
+    Raises:
+        ConfigurationError: no target of that name.
+    """
+    target = settings.target(name)
+    if slo is None:
+        return settings
+    changed = target.model_copy(update={"slo": slo_settings(slo)})
+    targets = [changed if item.name == name else item for item in settings.targets]
+    return settings.model_copy(update={"targets": targets})
