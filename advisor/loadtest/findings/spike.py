@@ -49,11 +49,11 @@ def spike_findings(result: StageResult, slo: Slo) -> SpikeFindings | None:
     after = int(np.searchsorted(line.time, finish))
     usual = _median(line.latency[before])
     allowed = max(slo.latency[0].seconds if slo.latency else 0.0, CALM * usual if usual is not None else 0.0)
-    calm = ((line.latency <= allowed) | (line.offered == 0)) & (line.failed == 0)
+    calm = ((line.latency <= allowed) | (line.offered == 0)) & (line.failed == 0) & line.asked
     over = first_calm(calm, after, HOLD)
     standing = float(np.mean(line.in_flight[before])) if before.any() else 0.0
     spread = float(np.std(line.in_flight[before])) if before.any() else 0.0
-    empty = first_calm(line.in_flight <= standing + 2 * spread + 1, after, HOLD)
+    empty = first_calm((line.in_flight <= standing + 2 * spread + 1) & line.asked, after, HOLD)
     during = slice(int(np.searchsorted(line.time, begin)), after if over is None else max(over, after))
     arrived = float(line.offered[during].sum())
     return SpikeFindings(

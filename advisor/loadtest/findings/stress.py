@@ -66,7 +66,7 @@ def stress_findings(result: StageResult, slo: Slo) -> StressFindings | None:
     mode, why = _mode(result, steps, best, bool(failing), back[0])
     width = max(1.0, 20 / max(back[2], 1e-9))
     line = timeline(result, quantile, width)
-    calm = ((line.latency <= bound) | (line.offered == 0)) & (line.failed == 0)
+    calm = ((line.latency <= bound) | (line.offered == 0)) & (line.failed == 0) & line.asked
     over = first_calm(calm, int(np.searchsorted(line.time, back[0])), HOLD) if len(log) else None
     return StressFindings(
         mode=mode,
@@ -106,7 +106,7 @@ def _mode(
     total = max(len(climbing), 1)
     rejected = int((climbing.outcome == Outcome.REJECTED).sum())
     errors = int((climbing.outcome == Outcome.SERVER_ERROR).sum())
-    gone = int(np.isin(climbing.outcome, (Outcome.CONNECTION, Outcome.TIMEOUT, Outcome.CANCELLED)).sum())
+    gone = int(np.isin(climbing.outcome, (Outcome.CONNECTION, Outcome.TIMEOUT)).sum())
     kinds = {FailureMode.SHEDS: rejected, FailureMode.ERRORS: errors, FailureMode.DIES: gone}
     mode, count = max(kinds.items(), key=lambda item: item[1])
     top = steps[-1]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from advisor.domain import Floats, StageResult
 from advisor.loadtest.verdict.saturation import in_flight_at
+
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Timeline:
     failed: Floats
     completed: Floats
     in_flight: Floats
+    asked: Bools
 
 
 def timeline(result: StageResult, quantile: float, width: float) -> Timeline:
@@ -51,10 +55,11 @@ def timeline(result: StageResult, quantile: float, width: float) -> Timeline:
         failed=np.bincount(arrived[~log.ok], minlength=count) / width,
         completed=np.bincount(ended[log.ok], minlength=count) / width,
         in_flight=in_flight_at(log, edges[1:]),
+        asked=edges[:-1] + width / 2 <= result.end,
     )
 
 
-def first_calm(calm: np.ndarray, start: int, hold: int) -> int | None:
+def first_calm(calm: Bools, start: int, hold: int) -> int | None:
     """Index of the first interval from `start` on that begins `hold` calm ones in a row, or None."""
     run = 0
     for i in range(start, calm.size):

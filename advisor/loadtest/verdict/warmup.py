@@ -8,7 +8,8 @@ from advisor.domain import Floats
 
 BATCH = 5  # MSER-5
 FEWEST = 20  # below, nothing is cut
-SLOWER = 1.15  # the cut part must be this much slower than the rest: MSER alone cuts noise
+SLOWER = 1.15  # the cut part must be this much slower than the rest, and beyond chance: MSER alone cuts noise
+SURE = 3.5  # standard errors; high, because MSER has picked the cut to differ
 
 
 def warm_up_length(latencies: Floats) -> int:
@@ -27,7 +28,9 @@ def warm_up_length(latencies: Floats) -> int:
     total = np.cumsum(batches[::-1])[::-1]
     squares = np.cumsum((batches**2)[::-1])[::-1]
     score = np.maximum(squares - total**2 / remaining, 0.0) / remaining**2
-    cut = int(np.argmin(score[: count // 2 + 1])) * BATCH
-    if cut and np.median(latencies[:cut]) < SLOWER * np.median(latencies[cut:]):
+    cut = int(np.argmin(score[: count // 2 + 1]))
+    if not cut:
         return 0
-    return cut
+    slower = float(batches[:cut].mean() - batches[cut:].mean())
+    chance = float(batches[cut:].std()) * np.sqrt(1 / cut + 1 / (count - cut))
+    return cut * BATCH if slower > max(np.log(SLOWER), SURE * chance) else 0
