@@ -17,7 +17,7 @@ _QUANTILES = (0.5, 0.95, 0.99)  # of the curve, beside those of the objective
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the service knows at a scrape: advice of every target, and each one's last run of every scenario."""
+    """What the service knows at a scrape: advice of every target, the last run of every scenario."""
 
     recommendations: tuple[Recommendation, ...] = ()
     last_runs: tuple[Run, ...] = ()
@@ -56,9 +56,7 @@ class AdvisorCollector(Collector):
 def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
     replicas = _gauge("advisor_recommended_replicas", "Replicas advised for the demand.", "target")
     current = _gauge("advisor_current_replicas", "Replicas seen.", "target")
-    rps = _gauge(
-        "advisor_capacity_rps", "Highest Poisson rate a replica holds within its objective.", "target"
-    )
+    rps = _gauge("advisor_capacity_rps", "Highest Poisson rate that holds its objective.", "target")
     lower = _gauge("advisor_capacity_lower_rps", "Lower end of its 90 % interval.", "target")
     upper = _gauge("advisor_capacity_upper_rps", "Upper end of its 90 % interval.", "target")
     measured = _gauge("advisor_capacity_measured_timestamp_seconds", "When it was measured.", "target")

@@ -76,8 +76,14 @@ def behavior(autoscaling: Autoscaling) -> dict[str, object]:
 
 
 def comments(lines: list[str], width: int = 100) -> str:
-    """YAML comments, wrapped."""
-    return "".join(f"# {part}\n" for line in lines for part in (textwrap.wrap(line, width) if line else [""]))
+    """YAML comments, wrapped; a query stays on one line, to be copied."""
+    parts: list[str] = []
+    for line in lines:
+        if "{" in line:
+            parts.append(line)
+        else:
+            parts += textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
+    return "".join(f"# {part}\n" for part in parts)
 
 
 def reasons(advice: Recommendation) -> list[str]:

@@ -17,7 +17,8 @@ WORKERS = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
 EXPONENTS = np.sqrt(2.0 * (WORKERS + 1.0)) - 1.0
 _GRID = 160
 _FARTHEST = 30.0  # μ is sought up to this multiple of the top load
-_CAP = 3.0  # no root beyond this multiple of the top load is believed
+_CAP = 3.0  # times the top load
+_OVER_CEILING = 1.03  # a resource cannot do more than it has
 _LEAST_SIGMA = 0.03
 
 
@@ -33,10 +34,11 @@ class Hyperbola:
     mean_base: Floats
     mean_slope: Floats
     top_rate: float
+    cap: float  # no root beyond it is believed
 
     def root(self, seconds: float) -> tuple[float, float]:
         """The rate at which the quantile reaches `seconds`: weighted median and SD of its logarithm."""
-        roots = np.minimum(self._roots(seconds), _CAP * self.top_rate)
+        roots = np.minimum(self._roots(seconds), self.cap)
         median = weighted_median(roots, self.weight)
         if median <= 0:
             return 0.0, float("inf")
@@ -112,8 +114,9 @@ def fit_hyperbola(
         likely = np.log(np.sqrt(2.0 * (workers + 1.0)) - 1.0)
         log_weight -= 0.5 * ((np.log(exponent) - likely) / 0.35) ** 2
     weight = np.exp(log_weight - log_weight.max())
+    cap = _CAP * top if ceiling is None else min(_CAP * top, _OVER_CEILING * ceiling)
     return Hyperbola(
-        weight / weight.sum(), exponent, saturation, q_base, q_slope, m_base, m_slope, float(top)
+        weight / weight.sum(), exponent, saturation, q_base, q_slope, m_base, m_slope, float(top), cap
     )
 
 

@@ -99,8 +99,20 @@ def _stable(
 
 
 def cpu_of_stages(stages: Sequence[StageResult]) -> list[CpuPoint]:
-    """The sidecar's windows of all stages that tell the CPU, in time order."""
-    return cpu_of_windows([window for stage in stages for window in stage.windows])
+    """One point a steady stage, and every window of a ramp, where the windows tell the CPU; in time order."""
+    points: list[CpuPoint] = []
+    for stage in stages:
+        found = cpu_of_windows(stage.windows)
+        if found and (stage.stage.arrivals is Arrivals.SINGLE or stage.stage.arrivals in OPEN_LOOP):
+            found = [_pooled_cpu(found)]
+        points += found
+    return points
+
+
+def _pooled_cpu(points: Sequence[CpuPoint]) -> CpuPoint:
+    seconds = sum(point.seconds for point in points)
+    rate = sum(point.rate * point.seconds for point in points) / seconds
+    return CpuPoint(rate, sum(point.cores * point.seconds for point in points) / seconds, seconds)
 
 
 def cpu_of_windows(windows: Sequence[Window]) -> list[CpuPoint]:

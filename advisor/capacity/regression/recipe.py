@@ -21,7 +21,7 @@ FARTHEST = 2.0  # times the top load: beyond it no point is given
 _WIDEST_SPREAD = 0.3
 _LEAST_UTILISATION = 0.25
 _LEAST_PRODUCTION_REQUESTS = 3000
-_TOLERATED = 0.95  # a CPU ceiling below this share of a served rate contradicts the data
+_TOLERATED = 0.05  # a CPU ceiling that far below a served rate contradicts the data
 # 90 % multipliers of s, calibrated by leaving one family out: few points of a run, many windows of production
 _MULTIPLIER_RUN, _MULTIPLIER_PRODUCTION = 2.8, 1.6
 # 90th percentile of the relative error against the requests in the two stages at the knee
@@ -63,7 +63,7 @@ class Known:
         if self.demand is None or self.cpu_limit_cores is None:
             return None
         ceiling = self.demand.ceiling(self.cpu_limit_cores)
-        return ceiling if ceiling is not None and ceiling > _TOLERATED * self.demand.top_rate else None
+        return ceiling if ceiling is not None and self._possible(ceiling, self.demand) else None
 
     @property
     def impossible(self) -> str | None:
@@ -71,13 +71,17 @@ class Known:
         if self.demand is None or self.cpu_limit_cores is None:
             return None
         ceiling = self.demand.ceiling(self.cpu_limit_cores)
-        if ceiling is None or ceiling > _TOLERATED * self.demand.top_rate:
+        if ceiling is None or self._possible(ceiling, self.demand):
             return None
         return (
             f"the CPU limit of {self.cpu_limit_cores:.3g} cores would end at {ceiling:.3g} req/s, but "
             f"{self.demand.top_rate:.3g} req/s were served with {self.demand.top_cores:.3g} cores: "
             "the limit is not what holds, it is left out"
         )
+
+    @staticmethod
+    def _possible(ceiling: float, demand: ServiceDemand) -> bool:
+        return ceiling > (1.0 - max(_TOLERATED, 2.0 * demand.error)) * demand.top_rate
 
 
 def latency_capacity(

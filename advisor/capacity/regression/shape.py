@@ -9,6 +9,8 @@ import numpy as np
 from advisor.capacity.regression.points import LoadPoint
 from advisor.domain import Floats
 
+_NOTHING = 1e-9  # of the largest coefficient: a leading one below it only blurs the roots
+
 
 def inverse_root(points: Sequence[LoadPoint], seconds: float, degree: int) -> float | None:
     """The rate at which 1/quantile ~ polynomial(rate) falls to 1/seconds; weights answers × quantile²."""
@@ -77,7 +79,8 @@ def _first_fall(coefficients: Floats) -> float | None:
     """The smallest x in (0, 3] at which the polynomial falls through zero."""
     if coefficients[0] <= 0:
         return None
-    roots = np.polynomial.polynomial.polyroots(coefficients)
+    kept = np.abs(coefficients) > _NOTHING * np.abs(coefficients).max()
+    roots = np.polynomial.polynomial.polyroots(coefficients[: int(np.flatnonzero(kept)[-1]) + 1])
     real = roots.real[np.abs(roots.imag) < 1e-9]
     inside = real[(real > 0) & (real <= 3.0)]
     return float(inside.min()) if inside.size else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from advisor.capacity.regression.points import CpuPoint
 
-_CURVED_T = 2.0  # |t| of the quadratic term above which the line is given up
+_CURVED = 0.99  # one-sided confidence in the quadratic term at which the line is given up
 _CONVEX_SHARE = 0.1
 _CONCAVE_SHARE = -0.2
 _SERIES = 24  # windows from which errors are those of a time series
@@ -124,14 +124,17 @@ def _line(z: np.ndarray, cores: np.ndarray, weight: np.ndarray) -> tuple[np.ndar
 
 
 def _curved(z: np.ndarray, cores: np.ndarray, weight: np.ndarray) -> tuple[Shape, np.ndarray, float]:
+    from scipy import stats
+
     params, errors = _wls(np.column_stack([np.ones_like(z), z, z * z]), cores, weight)
     growth = params[1] + params[2]
     if growth <= 0 or errors[2] <= 0:
         return Shape.LINEAR, params, 0.0
     t, share = params[2] / errors[2], params[2] / growth
+    sure = float(stats.t.ppf(_CURVED, len(z) - 3))
     relative = float(errors[1] / abs(params[1])) if params[1] else float("inf")
-    if t > _CURVED_T and share > _CONVEX_SHARE and params[1] > 0:
+    if t > sure and share > _CONVEX_SHARE and params[1] > 0:
         return Shape.CONVEX, params, relative
-    if t < -_CURVED_T and share < _CONCAVE_SHARE:
+    if t < -sure and share < _CONCAVE_SHARE:
         return Shape.CONCAVE, params, relative
     return Shape.LINEAR, params, relative
