@@ -17,15 +17,12 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from exporters import names, process
+from exporters import names
 from exporters.collectors import Collectors
 from exporters.meter import Meter
 from exporters.metrics_server import MetricsServer
-from exporters.process import process_source
 from exporters.proxy.server import Limits, Proxy
 from exporters.samples import Source
-from exporters.servers import scrape
-from exporters.servers.scrape import ScrapeSource
 from exporters.settings import (
     Settings,
     UsageError,
@@ -37,20 +34,9 @@ from exporters.settings import (
     parse_objectives,
     parse_upstream,
 )
+from exporters.sources import build_sources
 
 _log = logging.getLogger("model-exporter")
-# measured at the proxy: the server's own would count every request twice
-REQUEST_METRICS = frozenset(
-    {
-        names.REQUEST_DURATION,
-        names.IN_FLIGHT,
-        names.IN_FLIGHT_SECONDS,
-        names.REQUEST_BYTES,
-        names.RESPONSE_BYTES,
-        names.TIME_TO_FIRST_TOKEN,
-        names.INTER_TOKEN,
-    }
-)
 QUEUE_METRICS = frozenset({names.QUEUE_DURATION, names.QUEUE_DEPTH, names.QUEUE_DEPTH_SECONDS})
 
 _EPILOG = """\
@@ -219,27 +205,16 @@ def _sources(settings: Settings) -> list[Source]:
     Raises:
         UsageError: a target that does not exist in this form.
     """
-    model = settings.models[0]
-    upstream = settings.upstream
-    skip = REQUEST_METRICS if upstream is not None else frozenset[names.Metric]()
-    sources: list[Source] = []
     try:
-        option = "--scrape"
-        sources += [
-            ScrapeSource(
-                scrape.parse_target(text),
-                model,
-                allowed=settings.models if len(settings.models) > 1 else None,
-                skip=skip,
-                upstream=f"http://{upstream[0]}:{upstream[1]}" if upstream is not None else None,
-            )
-            for text in settings.scrapes
-        ]
-        option = "--process"
-        sources += [process_source(process.parse_target(text), model) for text in settings.processes]
+        return build_sources(
+            scrapes=settings.scrapes,
+            processes=settings.processes,
+            gpu=settings.gpu,
+            models=settings.models,
+            upstream=settings.upstream,
+        )
     except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
-    return sources
+        raise UsageError(str(error)) from None
 
 
 async def _run(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ import psutil
 from exporters import cgroup, names, processes
 from exporters.cgroup import Cgroup
 from exporters.cputime import CpuLedger, CpuUse, ProcessKey
-from exporters.samples import Measured, Sample, Source, SourceDown
+from exporters.samples import Measured, Sample, SourceDown
 
 FORMS = "name=gunicorn, port=8080, pid=1234, cgroup or cgroup=PATH"
 _REDISCOVER = 5.0  # s: a second server of the same name is seen after this
@@ -65,34 +65,43 @@ def parse_target(text: str) -> ProcessTarget:
 
 
 def process_source(
-    target: ProcessTarget,
+    targets: Sequence[ProcessTarget],
     model: str = names.DEFAULT_MODEL,
     *,
     cgroup_root: Path = cgroup.DEFAULT_ROOT,
     own_pid: int | None = None,
-) -> Source:
-    """The source for `target`: reads nothing before the first `collect`; `/proc` is `psutil.PROCFS_PATH`."""
+) -> ProcessSource | CgroupSource:
+    """The source for `targets` together: reads nothing before the first `collect`.
+
+    `/proc` is `psutil.PROCFS_PATH`.
+
+    Raises:
+        ValueError: a cgroup beside other targets: what is in both would count twice.
+    """
     pid = own_pid if own_pid is not None else os.getpid()
-    if target.kind is TargetKind.CGROUP:
-        return CgroupSource(target, model, cgroup_root=cgroup_root, own_pid=pid)
-    return ProcessSource(target, model, cgroup_root=cgroup_root, own_pid=pid)
+    if all(target.kind is not TargetKind.CGROUP for target in targets):
+        return ProcessSource(targets, model, cgroup_root=cgroup_root, own_pid=pid)
+    if len(targets) > 1:
+        raise ValueError(f"a cgroup stands alone: of {', '.join(map(str, targets))} give one")
+    return CgroupSource(targets[0], model, cgroup_root=cgroup_root, own_pid=pid)
 
 
 class ProcessSource:
-    """A process tree: CPU and memory summed; limit, throttling, pressure from its cgroup where readable."""
+    """Process trees: CPU and memory summed; limit, throttling, pressure from their cgroup where readable."""
 
     name = "process"
 
     def __init__(
         self,
-        target: ProcessTarget,
+        targets: Sequence[ProcessTarget],
         model: str,
         *,
         cgroup_root: Path,
         own_pid: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._target = target
+        self._targets = tuple(targets)
+        self._target = ", ".join(map(str, targets))
         self._labels = (model, names.SCOPE_PROCESS)
         self._cgroup_root = cgroup_root
         self._own_pid = own_pid
@@ -140,14 +149,22 @@ class ProcessSource:
         now = self._clock()
         if now - self._discovered < _REDISCOVER and any(root.is_running() for root in self._roots):
             return
-        match self._target.kind:
-            case TargetKind.NAME:
-                self._roots = processes.by_name(self._target.value, self._own_pid)
-            case TargetKind.PORT:
-                self._roots = processes.by_port(int(self._target.value), self._own_pid)
-            case _:
-                self._roots = processes.by_pid(int(self._target.value))
+        found = [root for target in self._targets for root in self._roots_of(target)]
+        self._roots = processes.topmost(found) if len(self._targets) > 1 else found
         self._discovered = now
+
+    def _roots_of(self, target: ProcessTarget) -> list[psutil.Process]:
+        match target.kind:
+            case TargetKind.NAME:
+                return processes.by_name(target.value, self._own_pid)
+            case TargetKind.PORT:
+                return processes.by_port(int(target.value), self._own_pid)
+            case _:
+                return processes.by_pid(int(target.value))
+
+    def pids(self) -> frozenset[int]:
+        """The members as of the last `collect`."""
+        return frozenset(pid for pid, _ in self._known)
 
     def _snapshot(self) -> dict[ProcessKey, _Member]:
         """Every member of the tree, read so that none was reaped meanwhile (it would count twice)."""
@@ -223,7 +240,7 @@ class CgroupSource:
         if quota is not None:
             yield Sample(names.CPU_LIMIT_CORES, self._labels, quota)
             origins[names.CPU_LIMIT_CORES] = "cgroup cpu.max"
-        yield from _provenance(self.name, self._target, origins)
+        yield from _provenance(self.name, str(self._target), origins)
 
     def _group(self) -> Cgroup:
         if self._target.value:
@@ -284,6 +301,6 @@ def group_samples(group: Cgroup, labels: tuple[str, str]) -> Iterator[tuple[Samp
             yield Sample(metric, labels, value), origin
 
 
-def _provenance(source: str, target: ProcessTarget, origins: dict[names.Metric, str]) -> Iterator[Sample]:
+def _provenance(source: str, target: str, origins: dict[names.Metric, str]) -> Iterator[Sample]:
     for metric, origin in origins.items():
-        yield Sample(names.MAPPING_INFO, (source, str(target), metric.name, origin), 1.0)
+        yield Sample(names.MAPPING_INFO, (source, target, metric.name, origin), 1.0)

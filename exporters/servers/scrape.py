@@ -75,14 +75,15 @@ def _checked_url(url: str) -> str:
 class ModelNames:
     """Label values from a server's names of models, bounded: label values are paid for by the whole stack."""
 
-    def __init__(self, default: str, allowed: Collection[str] | None) -> None:
+    def __init__(self, default: str, allowed: Collection[str] | None, *, merge: bool) -> None:
         self._default = default
         self._allowed = allowed
+        self._merge = merge
         self._seen: set[str] = set()
 
     def __call__(self, named: str | None) -> str:
         """`default` where the server names none, `other` beyond the allow-list or the limit."""
-        if named is None:
+        if named is None or self._merge:
             return self._default
         if self._allowed is not None:
             return named if named in self._allowed else names.OTHER_MODEL
@@ -96,8 +97,8 @@ class ScrapeSource:
     """Reads, recognises and normalises.
 
     `model`: label value where the server names no model; `allowed`: models that keep their name (None: the
-    first `MOST_MODELS`); `skip`: metrics that another source already gives; `upstream`: the address that
-    `auto` tries first.
+    first `MOST_MODELS`); `merge`: all of them count as `model`; `skip`: metrics that another source already
+    gives; `upstream`: the address that `auto` tries first.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class ScrapeSource:
         model: str = names.DEFAULT_MODEL,
         *,
         allowed: Collection[str] | None = None,
+        merge: bool = False,
         skip: Iterable[Metric] = (),
         upstream: str | None = None,
         get: Callable[[str], str] = fetch.get,
@@ -113,7 +115,7 @@ class ScrapeSource:
     ) -> None:
         self.name = f"scrape:{target.name}"
         self._target = target
-        self._model = ModelNames(model, allowed)
+        self._model = ModelNames(model, allowed, merge=merge)
         self._skip = frozenset(skip)
         self._upstream = upstream
         self._get = get

@@ -53,7 +53,7 @@ def origins(source):
 
 
 def source_of(text, own_pid=SIDECAR):
-    return process_source(parse_target(text), "m", cgroup_root=CGROUPS, own_pid=own_pid)
+    return process_source([parse_target(text)], "m", cgroup_root=CGROUPS, own_pid=own_pid)
 
 
 # ------------------------------------------------------------------------------------------------ targets
@@ -125,6 +125,16 @@ def test_a_tree_is_summed_and_its_container_gives_the_limits(proc, target):
         "inference_cpu_pressure_seconds_total": 2.75,
         "inference_memory_limit_bytes": 2147483648.0,
     }
+
+
+def test_several_targets_are_one_model(proc):
+    targets = [parse_target(text) for text in ("name=gunicorn", "pid=22", "name=uvicorn")]
+    source = process_source(targets, "m", cgroup_root=CGROUPS, own_pid=SIDECAR)
+    ticks = GUNICORN_TICKS + 100  # 22 is a worker of gunicorn: it counts once
+    assert read(source)["inference_cpu_seconds_total"] == pytest.approx(ticks / TICK)
+    assert source.pids() == {20, 21, 22, 23, 60}
+    with pytest.raises(ValueError, match="a cgroup stands alone: of pid=1, cgroup give one"):
+        process_source([parse_target("pid=1"), parse_target("cgroup")])
 
 
 def test_every_value_says_where_it_comes_from(proc):
@@ -267,7 +277,7 @@ def cpu(source):
 
 def test_live_cpu_counts_work_of_children_that_are_gone(burner):
     pid = burner("start")
-    source = process_source(parse_target(f"pid={pid}"))
+    source = process_source([parse_target(f"pid={pid}")])
     before = cpu(source)
     burner("child")
     between = cpu(source)
@@ -278,7 +288,7 @@ def test_live_cpu_counts_work_of_children_that_are_gone(burner):
 
 def test_live_worker_that_is_killed_does_not_make_the_counter_fall(burner):
     pid = burner("start")
-    source = process_source(parse_target(f"pid={pid}"))
+    source = process_source([parse_target(f"pid={pid}")])
     start = cpu(source)
     burner("keep")
     (worker,) = psutil.Process(pid).children()
@@ -291,7 +301,7 @@ def test_live_worker_that_is_killed_does_not_make_the_counter_fall(burner):
 
 
 def test_live_limits_and_memory_of_this_machine(burner):
-    values = read(process_source(parse_target(f"pid={burner('start')}")))
+    values = read(process_source([parse_target(f"pid={burner('start')}")]))
     assert 0 < values["inference_cpu_limit_cores"] <= len(os.sched_getaffinity(0))
     assert 2e6 < values["inference_memory_bytes"] < 2e8
 
@@ -317,7 +327,7 @@ def test_live_listener_is_found_by_port_and_again_after_a_restart():
 
     first, port = start(0)
     try:
-        source = process_source(parse_target(f"port={port}"))
+        source = process_source([parse_target(f"port={port}")])
         before = cpu(source)
     finally:
         stop(first)
@@ -335,12 +345,12 @@ def test_live_own_port_is_refused():
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(SourceDown, match="the sidecar's own"),
     ):
-        read(process_source(parse_target(f"port={server.getsockname()[1]}")))
+        read(process_source([parse_target(f"port={server.getsockname()[1]}")]))
 
 
 def test_live_reading_is_cheap_enough_for_a_scrape(burner):
     """Not a benchmark: a second would mean that a scrape walks far more than it must."""
-    source = process_source(parse_target(f"pid={burner('start')}"))
+    source = process_source([parse_target(f"pid={burner('start')}")])
     read(source)
     start = time.process_time()
     read(source)
@@ -354,7 +364,7 @@ def test_a_second_server_of_the_same_name_is_seen_a_little_later(tmp_path, monke
     psutil.process_iter.cache_clear()
     now = [0.0]
     source = ProcessSource(
-        parse_target("name=gunicorn"), "m", cgroup_root=CGROUPS, own_pid=SIDECAR, clock=lambda: now[0]
+        [parse_target("name=gunicorn")], "m", cgroup_root=CGROUPS, own_pid=SIDECAR, clock=lambda: now[0]
     )
     first = cpu(source)
     shutil.copytree(tree / "22", tree / "70", symlinks=True)
