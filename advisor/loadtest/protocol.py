@@ -202,7 +202,7 @@ def decode(line: bytes) -> Message | str:
         kind = data.pop("type")
         build = _BUILD.get(kind)
         return build(data) if build else _word(kind)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a message: {line[:120]!r} ({error})") from None
 
 

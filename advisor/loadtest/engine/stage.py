@@ -129,9 +129,11 @@ class StageRun:
                 self._alarm.sleep_until(self._until)
 
     def _sleep_until(self, when: float) -> None:
-        self._alarm.sleep_until(when)
-        while _now() < when and not self._reason:
+        """Give way at least once, and come back at `when`, or as soon as there is a reason to stop."""
+        while not self._reason:
             self._alarm.sleep_until(when)
+            if _now() >= when:
+                return
 
     def _stop(self, reason: str) -> None:
         self._reason = self._reason or reason

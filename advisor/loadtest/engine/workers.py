@@ -216,7 +216,12 @@ def _read(connection: Connection, answer: Answer) -> float:
             answer.untouched = False
         elif answer.untouched:
             raise ConnectionResetError("closed before the first byte of the answer")
-        answer.feed(data)
+        try:
+            answer.feed(data)
+        except HTTPParseError:
+            if not answer.complete:
+                raise
+            answer.surplus = True  # such as a body where the status allows none: the answer itself is whole
         if answer.complete:
             return end
         if not data:
