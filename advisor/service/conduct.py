@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, StageResult
 from advisor.loadtest.client import Engine
@@ -18,6 +18,9 @@ from advisor.service.options import RunOptions, caps_of, guards_of, plan_of
 from advisor.service.recorder import Recorder
 from advisor.settings import TargetSettings
 from advisor.store import Store
+
+T = TypeVar("T")
+TOO_EARLY = "the run was told to stop before its first request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,6 @@ class Conduct:
         limits = SetupLimits(caps, self._target.limits.timeout, allowed_hosts, self._options.seed)
         setup = await self._tools.prepare(self._target, limits)
         await self._tools.preflight(setup)
-        if isinstance(plan, CapacityPlan):
-            await self._tools.ready_to_fit()
         details = {"budget": caps.seconds, "rate_cap": caps.rate, "kinds": [k.name for k in setup.kinds]}
         self._prepared = Prepared(plan, setup, details)
         return self._prepared
@@ -131,6 +132,7 @@ class Conduct:
         finally:
             recorder.close()
         asked = execution.ended is Ended.ASKED
+        unanswered = execution.ended in {Ended.ASKED, Ended.FAILED}
         run = replace(
             run,
             status=execution.status,
@@ -139,7 +141,7 @@ class Conduct:
         )
         requests = sum(len(stage.log) for stage in execution.stages)
         self._tell(News.FITTING, stages=len(execution.stages), requests=requests)
-        answer = Answer() if asked or not requests else await self._answer(plan, run, stop)
+        answer = Answer() if unanswered or not requests else await self._answer(plan, run, stop)
         if answer is None:
             run, answer = replace(run, status=RunStatus.ABORTED, reason=stop_reason()), Answer()
         cut_short = run.reason if run.status is not RunStatus.DONE else None
@@ -152,21 +154,20 @@ class Conduct:
 
     async def _answer(self, plan: Plan, run: Run, stop: asyncio.Event) -> Answer | None:
         """None when the run was told to stop meanwhile."""
-        answer = asyncio.create_task(asyncio.to_thread(self._tools.answer, plan, run))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({answer, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if answer.done():
-            return answer.result()
-        answer.cancel()  # its thread ends when the worker does; nobody waits for it
-        return None
+        done = await _unless(stop, asyncio.to_thread(self._tools.answer, plan, run))
+        return done[0] if done else None
 
     def tell_done(self, run: Run) -> None:
         """The last news."""
         self._tell(News.DONE, status=run.status.value, reason=run.reason)
 
     async def _load(self, plan: Plan, setup: Setup, recorder: Recorder, stop: asyncio.Event) -> Execution:
-        async with await Engine.started(setup) as engine:
+        if isinstance(plan, CapacityPlan) and not await _unless(stop, self._tools.ready_to_fit()):
+            return Execution((), Ended.ASKED, TOO_EARLY)
+        engine = Engine()
+        try:
+            if await _unless(stop, engine.start(setup)) is None:
+                return Execution((), Ended.ASKED, TOO_EARLY)
             return await execute(
                 plan,
                 engine,
@@ -175,6 +176,8 @@ class Conduct:
                 guards=guards_of(self._target),
                 abort=stop,
             )
+        finally:
+            await engine.close()
 
     def _quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """Called by the plan, in a thread of its own."""
@@ -207,3 +210,15 @@ def verdict_figures(run: Run) -> dict[str, Any]:
         },
         "refusal": run.capacity.reason if isinstance(run.capacity, Refusal) else None,
     }
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> tuple[T] | None:
+    """What the work gave; None when `stop` came first. A thread under it goes on, and nobody waits for it."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return (task.result(),) if task.done() else None
+    finally:
+        stopped.cancel()
+        task.cancel()

@@ -25,12 +25,15 @@ class Workers:
         self._size = size or min(2, os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Its result; blocks the calling thread. Function and arguments must be picklable."""
         try:
             return self.submit(function, *args, **kwargs).result()
         except BrokenProcessPool:
+            if self._closed:
+                raise
             _log.warning("a worker process died in %s; trying once more", function.__qualname__)
             self._forget()
             return self.submit(function, *args, **kwargs).result()
@@ -38,6 +41,8 @@ class Workers:
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start it in a worker."""
         with self._lock:
+            if self._closed:
+                raise BrokenProcessPool("the workers were ended")
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
                     self._size, mp_context=multiprocessing.get_context("spawn"), initializer=_initialize
@@ -45,7 +50,8 @@ class Workers:
             return self._pool.submit(function, *args, **kwargs)
 
     def close(self) -> None:
-        """End the workers, also one in the middle of a fit."""
+        """End the workers, also one in the middle of a fit; there are none afterwards."""
+        self._closed = True
         pool = self._forget()
         if pool is None:
             return

@@ -6,18 +6,17 @@ import logging
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, exc, func, make_url, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from advisor.errors import ConfigurationError
 
-logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its plugins at each start
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _BUSY_SECONDS = 15.0
 _MIGRATION_LOCK = 0x43415041  # any number, the same in every process: PostgreSQL's advisory lock
 _BEGIN = "sqlite_begin"
@@ -73,6 +72,8 @@ class Database:
 
 def alembic_config(connection: Connection) -> Config:
     """For Alembic's commands on a connection that is open."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "advisor.store:migrations")
     config.attributes["connection"] = connection
@@ -119,6 +120,10 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its import already tells what plugins it has
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     config = alembic_config(connection)

@@ -54,9 +54,9 @@ class Leases:
         self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
 
     def take(self, name: str, owner: Owner, *, now: float, seconds: float) -> bool:
-        """Hold `name` until `now + seconds`; False when another holds it and it has not run out.
+        """Hold `name` until `now + seconds`; False when it is held (by whomever) and has not run out.
 
-        The holder may take it again. A holder that died on this host loses it at once.
+        A holder that died on this host loses it at once.
         """
         values = {
             "owner": owner.owner,
@@ -68,7 +68,7 @@ class Leases:
             "expires_at": now + seconds,
         }
         held = self.holder(name)
-        free = (LeaseRow.expires_at <= now) | (LeaseRow.owner == owner.owner)
+        free = LeaseRow.expires_at <= now
         if held and held.owner.is_dead():
             free |= LeaseRow.owner == held.owner.owner
         statement = (

@@ -16,6 +16,7 @@ OTHER = Owner("other", "another host", 1, 1)
 def test_one_holder_at_a_time(store: Store) -> None:
     assert store.leases.take("run:heart", ME, now=100, seconds=10)
     assert not store.leases.take("run:heart", OTHER, now=105, seconds=10)
+    assert not store.leases.take("run:heart", ME, now=105, seconds=10)
     assert store.leases.take("run:lung", OTHER, now=105, seconds=10)
 
 

@@ -1,0 +1,220 @@
+"""Runs through the whole service: a real generator against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from advisor.domain import Outcome, RunStatus, VerdictStatus
+from advisor.errors import NotAllowed, NotFound, PayloadRejected, TargetBusy, TargetUnreachable
+from advisor.service.app import Advisor
+from advisor.service.bus import News, RunEvent
+from advisor.service.once import run_url
+from advisor.service.options import RunOptions
+from tests.integration.service.conftest import Configure, virtual_server
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_load_run_is_measured_told_and_kept(configure: Configure) -> None:
+    settings = configure()
+
+    async def scenario() -> list[RunEvent]:
+        async with Advisor(settings) as advisor:
+            run = await advisor.start_run("sleepy", "load", RunOptions(rate=40, duration=4))
+            assert run.status is RunStatus.RUNNING
+            news = [event async for event in advisor.watch(run.run_id)]
+            kept = await advisor.wait(run.run_id)
+            (summary,) = await advisor.stages(run.run_id)
+
+            assert kept.status is RunStatus.DONE
+            assert kept.ended_at is not None
+            (stage,) = kept.stages
+            assert 100 <= len(stage.log) <= 230  # Poisson around 160
+            assert (stage.log.outcome == Outcome.OK).all()
+            assert kept.verdict is not None
+            assert summary.requests == len(stage.log)
+            assert (await advisor.runs())[0].run_id == run.run_id
+            # A second watcher, after the end, is told what it came to.
+            late = [event.kind async for event in advisor.watch(run.run_id)]
+            assert late == [News.VERDICT, News.DONE]
+            return news
+
+    news = asyncio.run(scenario())
+
+    kinds = [event.kind for event in news]
+    assert kinds[0] is News.STARTED
+    assert kinds[-2:] == [News.VERDICT, News.DONE]
+    assert [event.number for event in news] == list(range(1, len(news) + 1))
+    seconds = [event for event in news if event.kind is News.SECOND]
+    (end,) = (event for event in news if event.kind is News.STAGE_END)
+    assert sum(int(event.data["requests"]) for event in seconds) == end.data["requests"]  # type: ignore[call-overload]
+    assert end.data["rate"] == 40
+
+
+def test_an_abort_ends_the_load_within_two_seconds_and_keeps_what_was_measured(configure: Configure) -> None:
+    settings = configure()
+
+    async def scenario() -> None:
+        async with Advisor(settings) as advisor:
+            run = await advisor.start_run("sleepy", "load", RunOptions(rate=40, duration=60))
+            await _seconds(advisor, run.run_id, 3)
+            began = time.monotonic()
+            await advisor.abort_run(run.run_id, "the test has seen enough")
+            ended = await advisor.wait(run.run_id)
+
+            assert time.monotonic() - began < 10  # 2 s, and time for the verdict on a busy machine
+            assert ended.status is RunStatus.ABORTED
+            assert ended.reason == "the test has seen enough"
+            assert len(ended.stages[0].log) > 40
+            assert ended.verdict is not None
+            assert ended.verdict.status is not VerdictStatus.VALID
+            with pytest.raises(NotFound, match="is over: aborted"):
+                await advisor.abort_run(run.run_id)
+
+    asyncio.run(scenario())
+
+
+def test_a_target_is_loaded_by_one_run_at_a_time_across_advisors(configure: Configure) -> None:
+    settings = configure()
+
+    async def scenario() -> None:
+        async with Advisor(settings) as first, Advisor(settings) as second:
+            run = await first.start_run("sleepy", "load", RunOptions(rate=20, duration=60))
+            with pytest.raises(TargetBusy, match=f"the load run {run.run_id} has held it since"):
+                await first.start_run("sleepy", "smoke")
+            with pytest.raises(TargetBusy):
+                await second.start_run("sleepy", "smoke")
+            assert await second.coordinator.recover() == []
+
+            # The other advisor can stop it, and sees its end.
+            await _seconds(first, run.run_id, 1)
+            await second.abort_run(run.run_id, "asked elsewhere")
+            ended = await second.wait(run.run_id)
+            assert (ended.status, ended.reason) == (RunStatus.ABORTED, "asked elsewhere")
+
+            again = await second.start_run("sleepy", "smoke")
+            assert (await second.wait(again.run_id)).status is RunStatus.DONE
+
+    asyncio.run(scenario())
+
+
+def test_stopping_the_advisor_aborts_its_runs_and_keeps_them(configure: Configure) -> None:
+    settings = configure()
+
+    async def first() -> str:
+        async with Advisor(settings) as advisor:
+            run = await advisor.start_run("sleepy", "load", RunOptions(rate=40, duration=60))
+            await _seconds(advisor, run.run_id, 2)
+            return run.run_id
+
+    async def second(run_id: str) -> None:
+        async with Advisor(settings) as advisor:
+            run = await advisor.full_run(run_id)
+            assert (run.status, run.reason) == (RunStatus.ABORTED, "the advisor was shut down")
+            assert len(run.stages[0].log) > 20
+
+    asyncio.run(second(asyncio.run(first())))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"url": "http://127.0.0.1:1"}, TargetUnreachable, "127.0.0.1:1"),
+        ({"requests": [{"path": "/", "expect": "418"}]}, PayloadRejected, "expected 418"),
+        ({"production": True}, NotAllowed, "is production"),
+        ({"blackout": [{"cron": "* * * * *", "duration": "1h"}]}, NotAllowed, "blackout"),
+    ],
+)
+def test_what_may_not_run_is_refused_before_any_load_and_leaves_the_target_free(
+    configure: Configure, changes: dict[str, object], error: type[Exception], words: str
+) -> None:
+    settings = configure(**changes)
+
+    async def scenario() -> None:
+        async with Advisor(settings) as advisor:
+            for _ in range(2):  # the second would be busy, had the first kept the target
+                with pytest.raises(error, match=words):
+                    await advisor.start_run("sleepy", "smoke")
+            assert await advisor.runs() == ()
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_target_is_answered_with_those_there_are(configure: Configure) -> None:
+    async def scenario() -> None:
+        async with Advisor(configure()) as advisor:
+            with pytest.raises(NotFound, match="no target 'sleep'") as caught:
+                await advisor.start_run("sleep", "smoke")
+            assert caught.value.hint == "there are: sleepy"
+
+    asyncio.run(scenario())
+
+
+def test_a_run_of_a_url_needs_no_configuration_and_leaves_no_file(
+    configure: Configure, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    heard: list[News] = []
+
+    run = asyncio.run(
+        run_url(configure().targets[0], "smoke", RunOptions(), news=lambda event: heard.append(event.kind))
+    )
+
+    assert run.status is RunStatus.DONE
+    assert len(run.stages[0].log) == 5
+    assert heard[-1] is News.DONE
+    assert list(folder.iterdir()) == []
+
+
+def test_a_run_of_a_url_stops_when_told(configure: Configure) -> None:
+    async def scenario() -> RunStatus:
+        stop = asyncio.Event()
+
+        def hear(event: RunEvent) -> None:
+            if event.kind is News.SECOND:
+                stop.set()
+
+        options = RunOptions(rate=20, duration=60)
+        run = await run_url(configure().targets[0], "load", options, news=hear, stop=stop)
+        assert len(run.stages[0].log)
+        return run.status
+
+    assert asyncio.run(scenario()) is RunStatus.ABORTED
+
+
+def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> None:
+    """One worker, work exactly 10 ms: p95 ≤ 30 ms holds up to 72 req/s (M/D/1, by long simulation)."""
+    with virtual_server("--workers", "1", "--mean", "0.01", "--cv", "0") as port:
+        settings = configure(url=f"http://127.0.0.1:{port}", slo={"latency": {"p95": "30ms"}}, demand_rps=500)
+
+        async def scenario() -> None:
+            async with Advisor(settings) as advisor:
+                run = await advisor.start_run("sleepy", "capacity", RunOptions(budget=25))
+                ended = await advisor.wait(run.run_id)
+                found = await advisor.recommendation("sleepy")
+                bigger = await advisor.recommendation("sleepy", demand_rps=1000)
+
+                assert ended.capacity is not None
+                rps = getattr(ended.capacity, "rps", None)
+                assert rps is not None, ended.capacity
+                assert 72 * 0.8 < rps < 72 * 1.2
+                assert found.capacity == ended.capacity
+                assert found.replicas is not None
+                assert bigger.replicas is not None
+                assert bigger.replicas.recommended > found.replicas.recommended
+                assert found.autoscaling is not None
+
+        asyncio.run(scenario())
+
+
+async def _seconds(advisor: Advisor, run_id: str, count: int) -> None:
+    """Until so many seconds of the run were told."""
+    async for event in advisor.watch(run_id):
+        if event.kind is News.SECOND:
+            count -= 1
+        if count == 0:
+            return

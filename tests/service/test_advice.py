@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from advisor.domain import (
+    AdviceStatus,
+    Capacity,
+    CurvePoint,
+    Evidence,
+    LatencyBound,
+    Limit,
+    Refusal,
+    Run,
+    RunStatus,
+    Slo,
+    Verdict,
+    VerdictStatus,
+    Window,
+)
+from advisor.service.advice import OLDEST, Advice, demand_of, on_grid
+from advisor.service.workers import Workers
+from advisor.settings import AdvisorSettings, TargetSettings
+from advisor.store import Store
+
+NOW = 1_750_000_000.0
+SLO = Slo((LatencyBound(0.95, 0.1),))
+
+
+def a_target(name: str = "heart", **changes: Any) -> TargetSettings:
+    return TargetSettings.model_validate(
+        {
+            "name": name,
+            "url": "http://127.0.0.1:1",
+            "requests": [{}],
+            "slo": {"latency": {"p95": "100ms"}},
+            **changes,
+        }
+    )
+
+
+def a_capacity(rps: float = 100.0, **changes: Any) -> Capacity:
+    curve = tuple(
+        CurvePoint(rate, {0.95: seconds}, seconds / 2, rate * seconds / 2, 0.0)
+        for rate, seconds in ((rps / 4, 0.025), (rps / 2, 0.05), (rps, 0.1))
+    )
+    evidence = Evidence(5000, 100.0, 110.0, measured_at=NOW - 3600)
+    capacity = Capacity(rps, (0.9 * rps, 1.1 * rps), Limit.WORKERS, "identification", evidence, curve=curve)
+    return replace(capacity, **changes)
+
+
+def a_run(run_id: str, ended_at: float = NOW - 3600, verdict: str = "valid", **changes: Any) -> Run:
+    run = Run(
+        run_id,
+        "heart",
+        "capacity",
+        SLO,
+        ended_at - 100,
+        RunStatus.DONE,
+        verdict=Verdict(VerdictStatus(verdict), ("too few requests",) if verdict != "valid" else ()),
+        capacity=a_capacity(),
+        ended_at=ended_at,
+    )
+    return replace(run, **changes)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(f"sqlite:///{tmp_path}/advisor.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    workers = Workers(1)
+    yield workers
+    workers.close()
+
+
+@pytest.fixture
+def advice(store: Store, workers: Workers) -> Advice:
+    return Advice(AdvisorSettings(targets=[a_target(), a_target("lung")]), store, workers)
+
+
+def test_without_a_run_it_is_refused_with_what_to_do(advice: Advice) -> None:
+    found = advice.recommendation(a_target(), now=NOW)
+
+    assert found.status is AdviceStatus.REFUSED
+    assert "run a capacity test" in found.reasons[0]
+
+
+def test_a_stated_demand_is_sized_by_the_lower_bound(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+
+    found = advice.recommendation(a_target(), demand_rps=500, now=NOW)
+
+    assert found.status is AdviceStatus.OK
+    assert found.replicas is not None
+    assert found.replicas.recommended == 6  # 500 / 90
+    assert (found.demand and found.demand.source) == "asked"
+
+
+def test_an_invalid_run_never_changes_a_recommendation(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("good"))
+    before = advice.recommendation(a_target(), now=NOW)
+    store.runs.add(a_run("bad", NOW - 60, "invalid", capacity=a_capacity(5.0)))
+    store.runs.add(a_run("doubtful", NOW - 50, "inconclusive", capacity=a_capacity(7.0)))
+
+    after = advice.recommendation(a_target(), now=NOW)
+
+    assert after.capacity == before.capacity
+    assert after.warnings == before.warnings
+
+
+def test_an_inconclusive_run_counts_only_where_none_is_valid_and_says_so(
+    advice: Advice, store: Store
+) -> None:
+    store.runs.add(a_run("doubtful", verdict="inconclusive", capacity=a_capacity(70.0)))
+
+    found = advice.recommendation(a_target(), now=NOW)
+    assert isinstance(found.capacity, Capacity)
+    assert found.capacity.rps == 70
+    assert "run doubtful was inconclusive: too few requests" in found.warnings[0]
+
+    store.runs.add(a_run("good", NOW - 60))
+    found = advice.recommendation(a_target(), now=NOW)
+    assert isinstance(found.capacity, Capacity)
+    assert found.capacity.rps == 100
+    assert not any("inconclusive" in warning for warning in found.warnings)
+
+
+def test_a_run_of_the_current_version_counts_before_a_newer_one_of_another(
+    advice: Advice, store: Store
+) -> None:
+    store.runs.add(a_run("v2", NOW - 600, version="v2", capacity=a_capacity(60.0)))
+    store.runs.add(a_run("v1", NOW - 60, version="v1"))
+
+    current = advice.recommendation(a_target(version="v2"), now=NOW)
+    assert isinstance(current.capacity, Capacity)
+    assert current.capacity.rps == 60
+
+    fresh = Advice(AdvisorSettings(targets=[a_target(version="v3")]), store, Workers(1))
+    other = fresh.recommendation(a_target(version="v3"), now=NOW)
+    assert other.warnings[0] == "measured on version v1, not v3: measure again"
+
+
+def test_another_objective_is_answered_from_the_curve(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+
+    asked = Slo((LatencyBound(0.95, 0.05),))
+    found = advice.recommendation(a_target(), demand_rps=450, slo=asked, now=NOW)
+
+    assert found.slo == asked
+    assert isinstance(found.capacity, Capacity)
+    assert found.capacity.rps == pytest.approx(50)
+    assert found.replicas is not None
+    assert found.replicas.recommended == 10
+
+
+def test_a_changed_objective_in_the_configuration_is_a_what_if_too(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1", slo=Slo((LatencyBound(0.95, 0.2),))))
+
+    found = advice.recommendation(a_target(slo={"latency": {"p95": "80ms"}}), now=NOW)
+
+    assert any("a run with this objective would confirm it" in warning for warning in found.warnings)
+
+
+def test_beyond_the_curve_the_stored_server_answers(advice: Advice, store: Store) -> None:
+    """One worker, work exactly 10 ms: an M/D/1 queue, whose p95 has a known rate."""
+    from advisor.capacity.identification import Form, ServerModel
+
+    model = ServerModel(Form.WORKERS, 1, (), np.full(400, 0.010))
+    run = a_run("r1", slo=SLO, capacity=a_capacity(90.0, saturation_rps=100.0))
+    store.runs.add(run)
+    import json
+
+    store.runs.put_fit(run, json.dumps(model.to_dict()).encode(), now=NOW)
+
+    found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.2),)), now=NOW)
+
+    assert isinstance(found.capacity, Capacity)
+    assert 91 < found.capacity.rps < 100
+    assert "would confirm it" in found.warnings[0]
+
+
+def test_an_infeasible_objective_is_refused(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+
+    found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.01),)), now=NOW)
+
+    assert found.status is AdviceStatus.REFUSED
+    assert isinstance(found.capacity, Refusal)
+    assert found.capacity.infeasible
+
+
+def test_production_tells_the_demand_and_the_replicas(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+    for minutes, rps in ((60 * 40, 900.0), (120, 300.0), (60, 500.0), (2, 100.0)):
+        start = NOW - 60 * minutes
+        store.windows.append({"heart": Window(start, start + 60, {"ok": 60 * rps}, replicas=4)})
+
+    found = advice.recommendation(a_target(), now=NOW)
+
+    assert found.demand is not None
+    assert 400 < found.demand.rps <= 500  # 900 is older than a day; a window may straddle two minutes
+    assert "last 24 h" in found.demand.source
+    assert found.replicas is not None
+    assert found.replicas.current == 4
+
+
+def test_the_configured_demand_counts_and_production_above_it_is_said() -> None:
+    history = on_grid(np.array([NOW - 120, NOW - 60]), np.array([50.0, 80.0]))
+
+    demand, warnings = demand_of(a_target(demand_rps=60), history, None, NOW)
+    assert (demand and demand.rps) == 60
+    assert "production reached 80 req/s" in warnings[0]
+
+    demand, warnings = demand_of(a_target(demand_rps=90), history, None, NOW)
+    assert (demand and demand.rps, warnings) == (90, ())
+    assert demand_of(a_target(), None, None, NOW) == (None, ())
+
+
+def test_minutes_on_a_grid_keep_their_gaps() -> None:
+    history = on_grid(np.array([600.0, 660.0, 840.0]), np.array([1.0, 2.0, 3.0]))
+
+    assert history is not None
+    assert history.known.tolist() == [True, True, False, False, True]
+    assert history.rates.tolist() == [1.0, 2.0, 0.0, 0.0, 3.0]
+    assert on_grid(np.zeros(0), np.zeros(0)) is None
+
+
+def test_an_answer_is_kept_until_it_is_old_or_a_run_ends(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+    first = advice.recommendation(a_target(), now=NOW)
+
+    assert advice.recommendation(a_target(), now=NOW + 1) is first
+    assert advice.all(now=NOW + 1)[0] is first
+    assert advice.recommendation(a_target(), now=NOW + OLDEST + 1) is not first
+    store.runs.add(a_run("r2", NOW + 2, capacity=a_capacity(200.0)))
+    renewed = advice.recommendation(a_target(), now=NOW + 3)
+    assert isinstance(renewed.capacity, Capacity)
+    assert renewed.capacity.rps == 200
+
+
+def test_a_renewed_answer_is_given_by_the_next_question(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+    advice.recommendation(a_target(), now=NOW)
+
+    advice.renew(a_target(), now=NOW + 60)
+
+    assert advice.recommendation(a_target(), now=NOW + 61).generated_at == NOW + 60
