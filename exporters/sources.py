@@ -1,15 +1,14 @@
-"""Sources beside the proxy, from what the person gave: model servers' own metrics, processes, GPUs."""
+"""Sources beside the proxy, from what the person gave: model servers' own metrics, processes, GPUs.
+
+What reads each kind is imported when it is asked for: a sidecar that only proxies stays small.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from exporters import names
-from exporters.process import parse_target as parse_process
-from exporters.process import process_source
 from exporters.samples import Source
-from exporters.servers import ScrapeSource
-from exporters.servers import parse_target as parse_scrape
 
 # The proxy counts these of every request: the server's own would count each a second time.
 _OF_THE_PROXY = frozenset({names.REQUEST_DURATION, names.IN_FLIGHT})
@@ -31,31 +30,25 @@ def build_sources(
     Raises:
         ValueError: an option's value is wrong; begins with the option.
     """
-    sources: list[Source] = []
     explicit = tuple(models) != (names.DEFAULT_MODEL,)
     one = len(models) == 1 and (explicit or upstream is not None)
     taken = _OF_THE_PROXY if upstream is not None else frozenset[names.Metric]()
-    try:
-        for text in scrapes:
-            source = ScrapeSource(
-                parse_scrape(text),
-                models[0],
-                allowed=models if explicit else None,
-                merge=one,
-                skip=taken,
-                upstream=None if upstream is None else _url(upstream),
-            )
-            if source.name in {other.name for other in sources}:
-                raise ValueError(
-                    f"'{text}' reads a second {source.name.removeprefix('scrape:')}: run two sidecars"
-                )
-            sources.append(source)
-    except ValueError as error:
-        raise ValueError(f"--scrape: {error}") from None
+    sources: list[Source] = []
+    if scrapes:
+        sources += _scrapes(
+            scrapes,
+            models[0],
+            allowed=models if explicit else None,
+            merge=one,
+            skip=taken,
+            upstream=None if upstream is None else _url(upstream),
+        )
     watched = None
     if processes:
+        from exporters.process import parse_target, process_source
+
         try:
-            watched = process_source([parse_process(text) for text in processes], models[0])
+            watched = process_source([parse_target(text) for text in processes], models[0])
         except ValueError as error:
             raise ValueError(f"--process: {error}") from None
         sources.append(watched)
@@ -69,6 +62,30 @@ def build_sources(
         if selection != OFF:
             sources.append(GpuSource(selection, models[0], pids=getattr(watched, "pids", None)))
     return sources
+
+
+def _scrapes(
+    texts: Sequence[str],
+    model: str,
+    *,
+    allowed: Sequence[str] | None,
+    merge: bool,
+    skip: frozenset[names.Metric],
+    upstream: str | None,
+) -> list[Source]:
+    from exporters.servers import ScrapeSource, parse_target
+
+    sources: dict[str, Source] = {}
+    for text in texts:
+        try:
+            target = parse_target(text)
+        except ValueError as error:
+            raise ValueError(f"--scrape: {error}") from None
+        source = ScrapeSource(target, model, allowed=allowed, merge=merge, skip=skip, upstream=upstream)
+        if source.name in sources:
+            raise ValueError(f"--scrape: '{text}' reads a second {target.name}: run two sidecars")
+        sources[source.name] = source
+    return [*sources.values()]
 
 
 def _url(address: tuple[str, int]) -> str:
