@@ -16,6 +16,7 @@ from advisor.capacity.regression.points import CpuPoint
 _CURVED = 0.99  # one-sided confidence in the quadratic term at which the line is given up
 _CONVEX_SHARE = 0.1
 _CONCAVE_SHARE = -0.2
+_FEWEST_FOR_A_CURVE = 8
 _SERIES = 24  # windows from which errors are those of a time series
 
 
@@ -82,7 +83,7 @@ def fit_demand(points: Sequence[CpuPoint]) -> ServiceDemand | str:
     z = rate / top
     weight = seconds / np.maximum(cores, 0.05 * cores.max()) ** 2
     shape, coefficients, error = Shape.LINEAR, np.zeros(0), 0.0
-    if len(used) >= 5:
+    if len(used) >= _FEWEST_FOR_A_CURVE:
         shape, coefficients, error = _curved(z, cores, weight)
     if shape is Shape.LINEAR:
         coefficients, error = _line(z, cores, weight)

@@ -1,0 +1,161 @@
+"""The whole estimate: on queues with a closed form, and on simulated servers of known capacity."""
+
+import numpy as np
+import pytest
+
+from advisor.capacity.agreement import Seen, agreement, clip, directly_seen
+from advisor.capacity.estimate import Quick, estimate, estimate_production, quick_estimate
+from advisor.capacity.regression import Estimate
+from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage
+from tests.capacity.loads import Queue, capacity, slo
+from tests.simulator.experiment import Experiment
+from tests.simulator.servers import draw
+from tests.simulator.truth import capacity as truth_of
+from tests.simulator.truth import unloaded
+
+
+def through_the_knee(mu=100.0, seconds=0.1, seed=0, **more):
+    queue = Queue(mu, seed, **more)
+    queue.single()
+    for share in (0.6, 0.9, 1.25, 1.0, 0.95):
+        queue.poisson(share * capacity(mu, seconds))
+    return queue.stages
+
+
+def test_a_queue_with_a_closed_form_is_found_with_its_cause_and_its_cpu():
+    stages = through_the_knee()
+    found = estimate(stages, slo(0.1), run_id="r1", measured_at=5.0)
+    assert isinstance(found, Capacity)
+    assert found.method == "identification"
+    assert found.rps == pytest.approx(capacity(100, 0.1), rel=0.05)
+    assert found.interval[0] <= capacity(100, 0.1) <= found.interval[1]
+    assert found.limited_by is Limit.CPU  # the windows tell a limit of one core
+    assert found.cpu_cores == pytest.approx(0.02 + found.rps / 100, rel=0.06)
+    assert found.cpu_idle_cores == pytest.approx(0.02, abs=0.06)
+    assert found.saturation_rps == pytest.approx(100, rel=0.05)
+    load = found.rps / 100
+    assert found.in_flight == pytest.approx(load / (1 - load), rel=0.15)
+    assert found.alternatives["regression"] == pytest.approx(found.rps, rel=0.1)
+    assert any("replay of" in check for check in found.evidence.checks)
+    assert any("regression brackets the knee" in check for check in found.evidence.checks)
+    assert (found.evidence.run_id, found.evidence.measured_at) == ("r1", 5.0)
+
+
+def test_a_sleeping_server_is_limited_by_its_workers_not_by_cpu():
+    found = estimate(through_the_knee(core_share=0.05), slo(0.1))
+    assert found.limited_by is Limit.WORKERS
+    assert found.cpu_cores < 0.1
+
+
+def test_an_idle_server_that_is_too_slow_is_infeasible():
+    queue = Queue(20.0, 3)
+    queue.single(60.0)
+    queue.poisson(5.0, 60.0)
+    found = estimate(queue.stages, slo(0.1))
+    assert isinstance(found, Refusal)
+    assert found.infeasible
+
+
+def test_no_answers_are_refused():
+    assert isinstance(estimate([], slo(0.1)), Refusal)
+
+
+def test_a_light_load_gives_a_bound_not_a_number():
+    queue = Queue(1000.0, 1)
+    queue.poisson(20.0)
+    queue.poisson(40.0)
+    found = estimate(queue.stages, slo(0.1))
+    assert isinstance(found, Refusal)
+    assert not found.infeasible
+    assert found.at_least == pytest.approx(40, rel=0.15)
+
+
+def test_the_quick_estimate_between_stages_is_near():
+    found = quick_estimate(through_the_knee(), slo(0.1))
+    assert isinstance(found, Quick)
+    assert found.rps == pytest.approx(capacity(100, 0.1), rel=0.08)
+    assert found.saturation_rps == pytest.approx(100, rel=0.08)
+    assert "1 worker" in found.form
+
+
+@pytest.mark.parametrize("family", ["workers", "shared_cores", "batching", "contention"])
+def test_simulated_servers_of_several_families(family):
+    server = draw(family, 3)
+    seconds = 3 * unloaded(server)
+    truth = truth_of(server, [(0.95, seconds)], requests=60_000, replicas=2).rate
+    run = Experiment(server, seed=2, jitter=1e-4)
+    run.run(Stage("single", Arrivals.SINGLE, 10.0))
+    for share in (0.6, 1.15, 0.9, 1.0, 0.97):
+        run.run(Stage("knee", Arrivals.POISSON, 30.0, share * truth))
+    found = estimate(run.history, Slo((LatencyBound(0.95, seconds),)))
+    assert isinstance(found, Capacity)
+    assert found.rps == pytest.approx(truth, rel=0.1)
+
+
+def test_production_events_and_windows_are_cut_at_twice_the_seen_load():
+    queue = Queue(100.0, 4)
+    for rate in (20, 30, 40, 50, 45, 35):
+        queue.poisson(rate, 60.0)
+    windows = [window for stage in queue.stages for window in stage.windows]
+    log = RequestLog.concat(stage.log for stage in queue.stages)
+    found = estimate_production(windows, slo(0.1), log=log)
+    assert isinstance(found, Capacity)
+    assert found.rps == pytest.approx(capacity(100, 0.1), rel=0.12)
+    far = estimate_production(windows, slo(2.0), log=log.select(log.intended < 60))
+    assert isinstance(far, Refusal)
+
+
+# ------------------------------------------------------------------------------------ against what was seen
+
+
+def test_long_stages_answer_by_themselves():
+    queue = Queue(100.0, 5)
+    queue.poisson(40.0, 60.0)
+    queue.poisson(90.0, 60.0)
+    queue.poisson(95.0, 10.0)  # too short to count
+    seen = directly_seen(queue.stages, slo(0.1))
+    assert seen.met == pytest.approx(40, rel=0.1)
+    assert seen.violated == pytest.approx(90, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("seen", "disturbed", "expected", "word"),
+    [
+        (Seen(None, None), False, 100, None),
+        (Seen(90, 110), False, 100, None),
+        (Seen(120, None), False, 120, "raised"),
+        (Seen(None, 80), False, 80, "lowered"),
+        (Seen(None, 80), True, 100, None),  # the machine's spell explains the failed stage
+        (Seen(95, 80), False, 100, None),  # the stages contradict each other
+    ],
+)
+def test_no_estimate_contradicts_a_stage(seen, disturbed, expected, word):
+    rps, sentence = clip(100.0, seen, disturbed=disturbed)
+    assert rps == expected
+    assert (sentence is None) if word is None else (word in sentence)
+
+
+def test_a_stage_that_met_the_objective_raises_the_estimate_with_a_warning():
+    stages = through_the_knee()
+    met = directly_seen(stages, slo(0.2)).met
+    low = estimate(stages, slo(0.2))
+    assert isinstance(low, Capacity)
+    assert low.rps >= met
+
+
+def methods(rps, interval, bracketed=True):
+    return Estimate(rps, interval, bracketed, 0.05, {"isotonic": rps}, "p95")
+
+
+def test_agreement_keeps_the_interval_and_disagreement_widens_it():
+    same = agreement(100, (95, 105), methods(103, (95, 111)))
+    assert same.agrees
+    assert same.interval == (95, 105)
+    apart = agreement(100, (95, 105), methods(64, (60, 70)))
+    assert not apart.agrees
+    assert apart.interval == (pytest.approx(80), 105)
+    assert "disagree" in apart.sentence
+    assert "-36%" in apart.sentence
+    guessed = agreement(100, (95, 105), methods(64, (60, 70), bracketed=False))
+    assert guessed.interval == (95, 105)
+    assert np.isclose(guessed.alternatives["regression"], 64)
