@@ -38,6 +38,9 @@ def _ways(
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """(path into the value, what to put there) of every single change worth trying."""
     plain = values.resolved(schema)
+    if "anyOf" in plain or "oneOf" in plain:
+        # What one variant refuses another may take: try every type.
+        yield from ((path, wrong) for wrong in (*_WRONG.values(), 12345.678, None))
     for key in ("anyOf", "oneOf"):
         for variant in plain.get(key, []):
             if values.complaint(variant, value) is None:
