@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+
+from advisor.domain import AdviceStatus, Demand, Limit, Refusal
+from advisor.scaling.policy import ScalingPolicy
+from advisor.scaling.recommend import recommend
+from tests.scaling.advice import NOW, SLO, capacity
+
+POLICY = ScalingPolicy(failure_tolerance=1, cpu_request_cores=1.0, cpu_limit_cores=1.0)
+
+
+def advise(found, policy=POLICY, **more):
+    return recommend("heart", SLO, policy, found, now=NOW, **({"demand": Demand(500, "asked")} | more))
+
+
+def test_the_whole_answer():
+    advice = advise(capacity(), current_replicas=6)
+    assert advice.status is AdviceStatus.OK
+    assert advice.replicas.recommended == 9
+    assert advice.replicas.current == 6
+    assert advice.autoscaling.chosen.metric == "inference_requests_per_second"
+    assert advice.autoscaling.chosen.target == pytest.approx(65 / 1.43)
+    assert advice.autoscaling.secondary.metric == "inference_in_flight"
+    assert [signal.metric for signal in advice.autoscaling.alternatives] == [
+        "cpu", "inference_in_flight", "inference_queue_depth",
+    ]  # fmt: skip
+    assert any("The autoscaler will run 11" in reason for reason in advice.reasons)
+
+
+def test_without_an_adapter_a_cpu_bound_server_is_scaled_on_cpu():
+    advice = advise(capacity(), replace(POLICY, metrics_adapter=False))
+    assert advice.autoscaling.chosen.metric == "cpu"
+    assert advice.autoscaling.chosen.target == pytest.approx(100 * (0.02 + 0.01 * 65 / 1.43), rel=0.01)
+    assert all("no metrics adapter" in signal.why for signal in advice.autoscaling.alternatives)
+
+
+def test_without_an_adapter_a_sleeping_server_gets_no_signal_but_its_replicas():
+    sleeping = capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS)
+    advice = advise(sleeping, replace(POLICY, metrics_adapter=False))
+    assert advice.autoscaling is None
+    assert advice.replicas.recommended == 9
+    assert "no signal can be scaled on" in advice.warnings[-1]
+
+
+def test_no_capacity_yet():
+    advice = advise(None)
+    assert advice.status is AdviceStatus.REFUSED
+    assert "run a capacity test" in advice.reasons[0]
+    assert advice.replicas is None
+
+
+def test_a_refusal_passes_its_reason_on_and_what_is_enough():
+    advice = advise(Refusal("only loads up to 50 req/s were seen", at_least=50))
+    assert advice.status is AdviceStatus.REFUSED
+    assert advice.reasons[0] == "only loads up to 50 req/s were seen"
+    assert "10 are enough" in advice.reasons[1]
+    hopeless = advise(Refusal("p95 is 300 ms", infeasible=True, at_least=50))
+    assert len(hopeless.reasons) == 1
+
+
+def test_old_evidence_is_stale_but_shown():
+    advice = advise(capacity(), replace(POLICY, stale_after_seconds=1800.0))
+    assert advice.status is AdviceStatus.STALE
+    assert "measure it again" in advice.reasons[0]
+    assert advice.replicas.recommended == 9
+
+
+def test_without_demand_the_target_still_stands():
+    advice = advise(capacity(), demand=None)
+    assert advice.status is AdviceStatus.OK
+    assert advice.replicas is None
+    assert advice.autoscaling.chosen.target > 0
+    assert "No demand is known" in advice.reasons[0]
+
+
+def test_the_same_input_gives_the_same_advice():
+    assert advise(capacity()) == advise(capacity())
