@@ -44,9 +44,8 @@ class Experiment:
         there = sent + (rng.exponential(self.jitter, sent.size) if self.jitter else 0.0)
         order = np.argsort(there, kind="stable")
         end = np.empty(sent.size)
-        # the server has a life of its own: a stage meets it at any moment of its spells and periods
-        offset = 60.0 + 1000.0 * np.random.default_rng(seed).random()
-        end[order] = self.server.run(there[order] + offset, seed) - offset
+        # the server's clock goes on between stages: periods of a quota and a cache that warms keep theirs
+        end[order] = self.server.run(there[order] + self.now, seed) - self.now
         return end
 
     def _single(self, stage, seed):

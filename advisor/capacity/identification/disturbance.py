@@ -14,11 +14,13 @@ _ITERATIONS = 30
 
 @dataclass(frozen=True, slots=True)
 class Spells:
-    """What was found: the process, and the factor (>= 1) by which each of the works was slowed."""
+    """What was found: the process, the factor (>= 1) by which each of the works was slowed, and `path`,
+    the factor in each block since time 0 (1 where nothing was seen).
+    """
 
     slowness: Slowness
     factor: Floats
-    likelihood_ratio: float
+    path: Floats
 
 
 def find_spells(log_work: Floats, when: Floats, block: float) -> Spells | None:
@@ -44,7 +46,9 @@ def find_spells(log_work: Floats, when: Floats, block: float) -> Spells | None:
         return None
     share = fit.enter / (fit.enter + fit.leave)
     slowness = Slowness(float(share), float(np.exp(fit.shift)), float(block / fit.leave), block)
-    return Spells(slowness, np.exp(fit.shift * fit.slow[of_request]), fit.ratio)
+    path = np.ones(int(blocks[-1]) + 1)
+    path[blocks[blocks >= 0]] = np.exp(fit.shift * fit.slow[blocks >= 0])
+    return Spells(slowness, np.exp(fit.shift * fit.slow[of_request]), path)
 
 
 @dataclass(frozen=True, slots=True)

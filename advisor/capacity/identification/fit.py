@@ -19,7 +19,6 @@ NARROWEST = 0.03  # ln units: no density of works is believed to be sharper
 _SLOTS = (*range(1, 13), 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256)
 _COARSE = (2, 4, 8, 16, 32, 64, 128)
 _QUOTAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
-_IMPOSSIBLE = -1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,6 @@ def invert(timeline: Timeline, candidate: Candidate) -> tuple[Floats, Floats]:
 def scored(timeline: Timeline, candidate: Candidate) -> Candidate:
     """The candidate with its score on this timeline (already without its delay)."""
     work, last_speed = invert(timeline, candidate)
-    if candidate.form is Form.QUOTA and np.count_nonzero(last_speed <= 0) > 0.05 * work.size:
-        return replace(candidate, score=_IMPOSSIBLE)  # completions while the server is said to stand
     known = len(candidate.parameters) + (candidate.slots < UNLIMITED) + (candidate.delay > 0)
     likelihood = log_likelihood(work, last_speed, NARROWEST)
     return replace(candidate, score=likelihood - 0.5 * known * float(np.log(work.size)))
@@ -170,9 +167,16 @@ class Search:
             if cores >= quota
         ]
         top = max(found, key=self.try_out)
-        top = max((replace(top, phase=phase) for phase in phases), key=self.try_out)
-        if self.try_out(top) > best - 0.1 * len(self.timeline):
-            self._best_slots(lambda m: replace(top, slots=m))
+        if self.try_out(top) < best - 0.5 * len(self.timeline):
+            return
+        for step in (2e-3, 5e-4, 1e-4):
+            near = [phase + k * step for phase in (*phases, top.phase) for k in range(-5, 6)]
+            top = max((replace(top, phase=phase) for phase in near), key=self.try_out)
+            phases = []
+        top = replace(top, slots=self._best_slots(lambda m: replace(top, slots=m)))
+        for cores in (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0):
+            if top.parameters[0] <= cores < top.slots:
+                self.try_out(replace(top, parameters=(top.parameters[0], cores)))
 
     def _delays(self) -> None:
         """A constant part of every latency that is not the server's: network, proxy and client.
@@ -197,21 +201,22 @@ def quota_phases(timeline: Timeline) -> list[float]:
     """Where the periods of a CPU quota may begin, likeliest first; empty when completions do not beat with
     them.
 
-    A throttled server completes nothing at the end of a period. Rayleigh's test on the completions' phase
-    within the period, at p < e^-12, then the phases just after the emptiest part of it.
+    A throttled server completes nothing at the end of a period, and much at the beginning of the next.
+    Rayleigh's test on the completions' phase within the period, at p < e^-12, then the steepest rises
+    between 5 ms and the next 5 ms.
     """
-    angle = 2.0 * np.pi * (timeline.departure % QUOTA_PERIOD) / QUOTA_PERIOD
     n = len(timeline)
+    angle = 2.0 * np.pi * (timeline.departure % QUOTA_PERIOD) / QUOTA_PERIOD
     resultant = np.hypot(np.cos(angle).sum(), np.sin(angle).sum()) / n
     if n < 60 or n * resultant**2 < 12.0:
         return []
-    cells = 20
-    counts = np.bincount((angle / (2.0 * np.pi) * cells).astype(np.int64) % cells, minlength=cells)
-    rise = np.array(
-        [
-            counts[(i + np.arange(3)) % cells].sum() - counts[(i - 1 - np.arange(3)) % cells].sum()
-            for i in range(cells)
-        ]
-    )
-    likeliest = np.argsort(-rise)[:3]
-    return [float(i) * QUOTA_PERIOD / cells for i in likeliest]
+    cells, reach = 100, 5
+    cell = (angle / (2.0 * np.pi) * cells).astype(np.int64) % cells
+    counts = np.bincount(cell, minlength=cells).astype(np.float64)
+    run = np.cumsum(np.concatenate([counts[-reach:], counts, counts[:reach]]))
+    after = run[2 * reach - 1 : 2 * reach - 1 + cells] - run[reach - 1 : reach - 1 + cells]
+    before = run[reach - 1 : reach - 1 + cells] - np.concatenate([[0.0], run[: cells - 1]])
+    rise = after - before
+    steepest = int(np.argmax(rise))
+    rise[(steepest + np.arange(-9, 10)) % cells] = -np.inf
+    return [steepest * QUOTA_PERIOD / cells, int(np.argmax(rise)) * QUOTA_PERIOD / cells]

@@ -12,7 +12,7 @@ import numpy as np
 
 from advisor.capacity.identification.batching import fit_batching
 from advisor.capacity.identification.bootstrap import bootstrap_deviation
-from advisor.capacity.identification.disturbance import find_spells
+from advisor.capacity.identification.disturbance import Spells, find_spells
 from advisor.capacity.identification.fit import Candidate, Search, invert
 from advisor.capacity.identification.inversion import UNLIMITED
 from advisor.capacity.identification.model import Form, ServerModel
@@ -34,6 +34,7 @@ _RIVALS = 3  # servers that are nearly as likely, averaged
 _RIVAL_WITHIN = 6.0  # log units
 _CORRECT_BEYOND = 4.0  # |z| of the replay from which its shift is corrected
 _REJECT_BEYOND = 2.2  # rms z of the replay from which no form explains the run
+_NO_WORK = 0.002  # of the median: a work below it is an error of timing
 _CURVE_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.97, 1.0, 1.03, 1.06)
 _CURVE_QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -99,7 +100,7 @@ def identify(
     limit, errors = _queue_limit(timeline), _error_share(log, timeline)
     top_rate = _top_rate(timeline)
     met = _highest_met(log, slo, spans)
-    weighted = [(_with(model, limit, errors), weight) for model, weight in servers]
+    weighted = [(replace(s.model, queue_limit=limit, error_share=errors), s.weight) for s in servers]
     model = weighted[0][0]
     if not np.isfinite(model.saturation):
         return Refusal(
@@ -121,7 +122,7 @@ def identify(
     for bound in slo.latency:
         if first.binding == f"p{bound.quantile * 100:.6g}":
             quantile = bound.quantile
-    check = replay(model, log, spans, quantile, rps, seed)
+    check = replay(model, log, spans, quantile, rps, path=servers[0].path, seed=seed)
     if check.rms > _REJECT_BEYOND and check.stages:
         return Refusal(_unexplained(check, model), at_least=met)
     correction = 0.0
@@ -167,17 +168,28 @@ def curve(
     return tuple(respond(model, rate, _CURVE_QUANTILES, traffic) for rate in rates)
 
 
-def _servers(
-    timeline: Timeline, effort: str, quota: float | None, known_slots: int | None
-) -> list[tuple[ServerModel, float]]:
-    """Likely servers with their weights, the likeliest first."""
+@dataclass(frozen=True, slots=True)
+class _Likely:
+    """A server, its weight among its rivals, and the disturbance as it was found, block by block."""
+
+    model: ServerModel
+    weight: float
+    path: Floats | None = None
+
+
+def _servers(timeline: Timeline, effort: str, quota: float | None, known_slots: int | None) -> list[_Likely]:
+    """Likely servers, the likeliest first."""
     batches = fit_batching(timeline)
     if batches is not None:
         work = np.sort(timeline.latency)
-        return [(ServerModel(Form.BATCHING, 1, (), work, batching=batches.batching), 1.0)]
-    candidates = Search(thinned(timeline, _FITTED), known_slots, quota).run()
+        return [_Likely(ServerModel(Form.BATCHING, 1, (), work, batching=batches.batching), 1.0)]
+    part = thinned(timeline, _FITTED)
+    candidates = Search(part, known_slots, quota).run()
+    spells = _spells(timeline, candidates[0])
+    if spells is not None:  # a slow machine makes a server look like another: search again without its spells
+        candidates = Search(part.slowed(spells.path, spells.slowness.block), known_slots, quota).run()
     best = candidates[0].score
-    kept: list[tuple[ServerModel, float]] = []
+    kept: list[_Likely] = []
     seen: set[tuple[object, ...]] = set()
     for candidate in candidates:
         if candidate.score < best - _RIVAL_WITHIN or len(kept) >= (1 if effort == "quick" else _RIVALS):
@@ -186,30 +198,35 @@ def _servers(
         key = (candidate.form, candidate.slots, about, candidate.delay > 0)
         if key not in seen:
             seen.add(key)
-            kept.append((_model(timeline, candidate), float(np.exp(0.5 * (candidate.score - best)))))
+            kept.append(_likely(timeline, candidate, float(np.exp(0.5 * (candidate.score - best)))))
     return kept
 
 
-def _model(timeline: Timeline, candidate: Candidate) -> ServerModel:
+def _likely(timeline: Timeline, candidate: Candidate, weight: float) -> _Likely:
     """The candidate with the works of the whole log, freed of the machine's disturbance."""
     alone = timeline.delayed(candidate.delay)
+    spells = _spells(timeline, candidate)
+    if spells is not None:
+        alone = alone.slowed(spells.path, spells.slowness.block)
     work, _ = invert(alone, candidate)
-    sound = work > 0.002 * float(np.median(work))
-    block = max(3.0, 4.0 * float(np.median(timeline.latency)))
-    found = find_spells(np.log(work[sound]), alone.departure[sound], block)
-    clean = work[sound] if found is None else work[sound] / found.factor
-    return ServerModel(
+    model = ServerModel(
         form=candidate.form,
         slots=None if candidate.slots >= UNLIMITED else candidate.slots,
         parameters=candidate.parameters,
-        work=np.sort(clean),
+        work=np.sort(work[work > _NO_WORK * float(np.median(work))]),
         delay=candidate.delay,
-        slowness=None if found is None else found.slowness,
+        slowness=None if spells is None else spells.slowness,
     )
+    return _Likely(model, weight, None if spells is None else spells.path)
 
 
-def _with(model: ServerModel, limit: int | None, errors: float) -> ServerModel:
-    return replace(model, queue_limit=limit, error_share=errors)
+def _spells(timeline: Timeline, candidate: Candidate) -> Spells | None:
+    """The machine's disturbance in the works of the whole log."""
+    alone = timeline.delayed(candidate.delay)
+    work, _ = invert(alone, candidate)
+    sound = work > _NO_WORK * float(np.median(work))
+    block = max(3.0, 4.0 * float(np.median(timeline.latency)))
+    return find_spells(np.log(work[sound]), alone.departure[sound], block)
 
 
 def _queue_limit(timeline: Timeline) -> int | None:

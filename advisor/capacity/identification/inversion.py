@@ -14,6 +14,7 @@ from advisor.capacity.identification.jit import jit
 from advisor.domain import Floats, Ints
 
 UNLIMITED = 1_000_000_000  # slots of a server that never queues
+CREEP = 0.02  # speed of a server that a quota holds, relative to its own
 OUTLIER = -12.0  # log density of a work that the candidate cannot explain (about 1 in 100 000)
 
 
@@ -71,7 +72,8 @@ def works_under_quota(
     """As `works`, for a server that may use `quota` core-seconds in each `period`, then stands until the
     next.
 
-    Periods begin at `phase` + k·`period`. A speed of 0 marks a completion while the candidate says it stood.
+    Periods begin at `phase` + k·`period`. A standing server is given `CREEP` of its speed: the kernel
+    hands out its quota in slices, and a clock that is 1 ms off must not make a completion impossible.
     """
     top = speeds.size - 1
     progress = np.empty(step.size)
@@ -96,20 +98,17 @@ def works_under_quota(
         while True:
             edge = min(until, boundary)
             span = edge - now
-            if used < quota:
-                run = min(span, (quota - used) / cores)
-                total += run * speed
-                used += run * cores
-                running = run >= span - 1e-12
-            else:
-                running = False
+            run = min(span, max(quota - used, 0.0) / cores)
+            running = run >= span - 1e-12
+            total += speed * (run + CREEP * (span - run))
+            used += run * cores
             now = edge
             if edge == boundary:
                 boundary += period
                 used = 0.0
             if edge >= until:
                 break
-        speed_in[k] = speed if running else 0.0
+        speed_in[k] = speed if running else CREEP * speed
     n = at_arrival.size
     work = np.empty(n)
     last_speed = np.empty(n)

@@ -131,16 +131,23 @@ class ServerModel:
         return None if self.slowness is None else Disturbance(self.slowness.share, self.slowness.slowdown)
 
     def completions(
-        self, arrival: Floats, uniform: Floats, *, seed: int = 0, shift: int = 0, crowd: int = 3000
+        self,
+        arrival: Floats,
+        uniform: Floats,
+        *,
+        seed: int = 0,
+        path: Floats | None = None,
+        crowd: int = 3000,
     ) -> Floats:
         """Completion times (s, NaN = rejected) of arrivals (s, ascending, from about 0).
 
-        `uniform` in [0, 1), one a request, picks the works; `seed` draws the disturbance, `shift` turns it
-        by blocks.
+        `uniform` in [0, 1), one a request, picks the works. The disturbance is drawn from `seed`, or
+        follows `path`, the slowdown in each of its blocks since time 0.
         """
         slowdown, block = np.zeros(0), 1.0
         if self.slowness is not None:
-            slowdown, block = np.roll(self.slowness.chain(seed), shift), self.slowness.block
+            slowdown = self.slowness.chain(seed) if path is None else path
+            block = self.slowness.block
         limit = -1 if self.queue_limit is None else self.queue_limit
         if self.batching is not None:
             b = self.batching

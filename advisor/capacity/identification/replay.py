@@ -65,9 +65,19 @@ def open_spans(stages: Sequence[tuple[float, float, float]] | Sequence[StageResu
 
 
 def replay(
-    model: ServerModel, log: RequestLog, spans: Sequence[Span], quantile: float, near: float, seed: int = 0
+    model: ServerModel,
+    log: RequestLog,
+    spans: Sequence[Span],
+    quantile: float,
+    near: float,
+    *,
+    path: Floats | None = None,
+    seed: int = 0,
 ) -> Replay:
-    """Replays the spans around the rate `near` (req/s), `_REPLICAS` times each with works drawn anew."""
+    """Replays the spans around the rate `near` (req/s), `_REPLICAS` times each with works drawn anew.
+
+    `path` is the disturbance as it was found in the log: the machine's spells are replayed, not drawn.
+    """
     rng = np.random.default_rng(seed)
     done: list[ReplayedStage] = []
     apart: list[float] = []
@@ -79,8 +89,8 @@ def replay(
         if not _BAND[0] * near <= rate <= _BAND[1] * near or np.count_nonzero(seen) < _FEWEST:
             continue
         observed = float(np.quantile(log.service[seen], quantile))
-        arrival = np.sort(log.sent[inside]) - span.start
-        draws = [_quantile(model, arrival, quantile, rng) for _ in range(_REPLICAS)]
+        arrival = np.sort(log.sent[inside])
+        draws = [_quantile(model, arrival, quantile, path, rng) for _ in range(_REPLICAS)]
         known = np.log([draw for draw in draws if draw is not None])
         if known.size < _REPLICAS // 2:
             continue
@@ -101,11 +111,11 @@ def replay(
     return Replay(quantile, tuple(done), shift, shift * float(np.sqrt(weight.sum())), rms)
 
 
-def _quantile(model: ServerModel, arrival: Floats, quantile: float, rng: np.random.Generator) -> float | None:
+def _quantile(
+    model: ServerModel, arrival: Floats, quantile: float, path: Floats | None, rng: np.random.Generator
+) -> float | None:
     """One replica's latency quantile (s); None when the server was given up or rejected all."""
-    end = model.completions(
-        arrival, rng.random(arrival.size), seed=1, shift=int(rng.integers(1 << 30)), crowd=arrival.size + 1
-    )
+    end = model.completions(arrival, rng.random(arrival.size), path=path, crowd=arrival.size + 1)
     latency = end - arrival
     latency = latency[~np.isnan(latency)]
     if not latency.size or latency.max() >= LOST:

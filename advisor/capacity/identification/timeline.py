@@ -4,7 +4,7 @@ events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -51,6 +51,16 @@ class Timeline:
         if seconds == 0:
             return self
         return build(self.arrival, self.departure - seconds, self.rejected)
+
+    def slowed(self, path: Floats, block: float) -> Timeline:
+        """The same events on the server's own clock, which loses while the machine is slow.
+
+        `path`: the slowdown in each block of `block` s since time 0; beyond its end the clock is right.
+        """
+        at = ((self.time + 0.5 * self.step) / block).astype(np.int64)
+        known = (at >= 0) & (at < path.size)
+        factor = np.where(known, path[np.clip(at, 0, path.size - 1)], 1.0)
+        return replace(self, step=self.step / factor)
 
     def select(self, keep: Ints) -> Timeline:
         """Some of the requests, as if there had been no other."""
