@@ -157,6 +157,8 @@ def test_errors_veto_but_need_not_be_proven():
     failing = dataclasses.replace(log, outcome=codes.astype(np.int8))
     assert stage_status(result_of(failing, 50, 20), SLO) is Direct.VIOLATED
     assert stage_status(result_of(log, 50, 20), SLO) is Direct.MET
+    assert stage_status(result_of(log, 50, 20), SLO, sheds=True) is Direct.UNDECIDED
+    assert stage_status(steady(0.0, rate=200, seconds=30), SLO, sheds=True) is Direct.MET
 
 
 # -------------------------------------------------------------------------------------------------- warm-up

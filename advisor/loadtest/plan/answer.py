@@ -35,7 +35,7 @@ def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Est
 def bracket(history: Sequence[StageResult], slo: Slo) -> tuple[float, float]:
     """Highest rate that directly held the objective, lowest that directly broke it; 0 where none did."""
     sheds = any(not r.log.ok.all() for r in history)
-    states = [(r.stage.rate, _status(r, slo, sheds)) for r in steady(history)]
+    states = [(r.stage.rate, stage_status(r, slo, sheds=sheds)) for r in steady(history)]
     high = min((value for value, status in states if status is Direct.VIOLATED), default=0.0)
     met = [value for value, status in states if status is Direct.MET and (not high or value < high)]
     return max(met, default=0.0), high
@@ -63,12 +63,3 @@ def what_to_raise(limit: float, caps: Caps) -> str:
 def steady(history: Sequence[StageResult]) -> list[StageResult]:
     """The stages at one rate."""
     return [r for r in history if r.stage.arrivals is Arrivals.POISSON and r.stage.rate > 0 and len(r.log)]
-
-
-def _status(result: StageResult, slo: Slo, sheds: bool) -> Direct:
-    """A server that has failed requests anywhere must also *show* that its errors stay within the
-    objective.
-    """
-    status = stage_status(result, slo)
-    unproven = stage_evidence(result, slo)[-1].status is not Direct.MET
-    return Direct.UNDECIDED if status is Direct.MET and sheds and unproven else status

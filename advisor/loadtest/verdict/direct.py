@@ -97,17 +97,19 @@ def stage_evidence(result: StageResult, slo: Slo) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
-def stage_status(result: StageResult, slo: Slo) -> Direct:
+def stage_status(result: StageResult, slo: Slo, *, sheds: bool = False) -> Direct:
     """MET when every latency bound is met and errors are not shown to be over; VIOLATED when any bound is.
 
-    A small error ratio cannot be shown to be *met* by one stage (0.1 % needs 4 600 requests): it only
-    vetoes. A stage that is short against the bound, or whose backlog grows, would not have met it for long:
-    it stays undecided.
+    A small error ratio cannot be shown to be *met* by one stage (0.1 % needs 4 600 requests): it only vetoes,
+    unless the server `sheds`, that is, has failed requests anywhere in the run: then it must be shown too. A
+    stage that is short against the bound, or whose backlog grows, would not have met it for long: it stays
+    undecided.
     """
     evidence = stage_evidence(result, slo)
     if any(e.status is Direct.VIOLATED for e in evidence):
         return Direct.VIOLATED
-    met = evidence[-1].requests > 0 and all(e.status is Direct.MET for e in evidence[:-1])
+    to_show = evidence if sheds else evidence[:-1]
+    met = evidence[-1].requests > 0 and all(e.status is Direct.MET for e in to_show)
     longest = max((bound.seconds for bound in slo.latency), default=0.0)
     steady = result.dropped == 0 and result.end - result.start >= LONG_ENOUGH * longest
     if met and steady and not backlog_growth(result).saturated:
