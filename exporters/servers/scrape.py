@@ -175,9 +175,9 @@ class ScrapeSource:
                 return preset, url, text
             tried.append(f"{url} is no server known here: {_shown(names_in(text))}")
         hint = "name the server (--scrape triton=URL) or write a mapping file"
-        raise SourceDown(
-            f"{'; '.join(tried)}; {hint}" if len(tried) < 4 else f"no known server found: {hint}"
-        )
+        if self._target.url is None:
+            raise SourceDown(f"no known server at {', '.join(self._addresses())}: {hint}")
+        raise SourceDown(f"{'; '.join(tried)}; {hint}")
 
     def _addresses(self) -> Iterator[str]:
         if self._target.url is not None:

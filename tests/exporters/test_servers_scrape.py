@@ -186,6 +186,17 @@ def test_auto_tries_the_upstream_first():
         assert asked == ["/metrics"]
 
 
+def test_auto_that_finds_nothing_says_where_it_looked():
+    def refuse(url):
+        raise SourceDown(f"cannot read {url}")
+
+    source = ScrapeSource(parse_target("auto"), upstream="http://127.0.0.1:5", get=refuse)
+    with pytest.raises(
+        SourceDown, match=r"at http://127.0.0.1:5/metrics, .*:8002/metrics, .*: name the server"
+    ):
+        values(source)
+
+
 def test_of_two_servers_on_one_page_the_one_that_tells_more_is_read():
     """KServe's runtime for language models serves its own histograms and those of vLLM."""
     with serving(text(page("kserve") + page("vllm"))) as (url, _):
