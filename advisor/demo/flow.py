@@ -27,7 +27,8 @@ from advisor.service.bus import News, RunEvent
 
 TARGET = "heart-disease"
 DEMAND = 400.0  # req/s that the demo asks replicas for
-SLO = "50ms"
+SLO = "150ms"
+MODEL_NICE = 10
 # Long enough for an interval worth showing, short enough to watch: about two minutes of load together.
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("capacity", {"budget": 75}),
@@ -76,7 +77,8 @@ def run(
         stack.enter_context(_ended_by_signals())
         for name, command, ready in servers(ports, config):
             console.print(f"starting the {name} …", highlight=False)
-            stack.enter_context(server(name, command, ready, folder / f"{name}.log"))
+            nice = MODEL_NICE if name == "model" else 0
+            stack.enter_context(server(name, command, ready, folder / f"{name}.log", nice=nice))
         base = f"http://127.0.0.1:{ports.advisor}"
         client = stack.enter_context(httpx.Client(base_url=base, timeout=30.0))
         for scenario, options in RUNS:

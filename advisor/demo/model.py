@@ -42,7 +42,7 @@ class Prediction(BaseModel):
     probability: Annotated[float, Field(ge=0, le=1)]
 
 
-def train(rows: int = 2000, trees: int = 150, seed: int = 7) -> Pipeline:
+def train(rows: int = 2000, trees: int = 300, seed: int = 7) -> Pipeline:
     """A pipeline fitted on synthetic patients; a second's work."""
     rng = np.random.default_rng(seed)
     low = np.array([29, 0, 0, 90, 120, 70, 0, 0.0])

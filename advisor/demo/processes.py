@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -33,9 +35,10 @@ def free_port(wanted: int | None = None) -> int:
     raise AdvisorError("no free port on 127.0.0.1")
 
 
-def _die_with_parent() -> None:
+def _prepare(nice: int) -> None:
     # A killed demo leaves no server behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.nice(nice)
 
 
 @contextlib.contextmanager
@@ -54,7 +57,7 @@ def server(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs yet
+            preexec_fn=partial(_prepare, nice),  # noqa: PLW1509 - no thread runs yet
         )
     try:
         _wait_until_ready(name, process, ready_url, log, wait)
