@@ -246,10 +246,12 @@ class Advisor:
 
     async def _renew(self) -> None:
         """Keep the answers of all targets young, one target after another."""
+        pause = 0.0  # the first round fills what people will ask for
         while True:
             for target in self.settings.targets:
                 try:
                     await self._threads(self._advice.renew, target, now=time.time())
                 except SQLAlchemyError as error:
                     _log.warning("advice for %s could not be renewed: %s", target.name, error)
-                await asyncio.sleep(RENEW / (2 * len(self.settings.targets)))
+                await asyncio.sleep(pause)
+            pause = RENEW / (2 * len(self.settings.targets))
