@@ -18,6 +18,11 @@ Between: TypeAlias = Callable[[Snapshot, Snapshot], Window | None]
 Together: TypeAlias = Callable[[Sequence[Window]], Window | None]
 
 
+def now() -> float:
+    """Unix time in seconds."""
+    return time.time()
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """No reading, and why, in a sentence."""
@@ -31,7 +36,7 @@ class ExporterReader:
     """One sidecar's metrics endpoint. The client is shared and closed by whoever made it."""
 
     def __init__(
-        self, url: str, client: httpx.AsyncClient, *, timeout: float = 2.0, clock: Clock = time.time
+        self, url: str, client: httpx.AsyncClient, *, timeout: float = 2.0, clock: Clock = now
     ) -> None:
         self.url = url
         self._client = client
