@@ -246,19 +246,26 @@ def test_a_trend_has_the_errors_of_statsmodels_and_covers_the_truth():
 @pytest.mark.parametrize(
     ("late", "bound", "status"),
     [
-        (None, 0.1, None),
-        (0.004, 0.01, None),
-        (0.006, 0.02, VerdictStatus.INCONCLUSIVE),
-        (0.006, 0.1, None),
+        (0.001, 0.01, None),
+        (0.004, 0.02, VerdictStatus.INCONCLUSIVE),
+        (0.004, 0.1, None),
         (0.012, 0.1, VerdictStatus.INCONCLUSIVE),
         (0.030, 0.1, VerdictStatus.INVALID),
         (0.030, 1.0, None),
     ],
 )
-def test_lateness_is_judged_against_the_objective(late, bound, status):
-    result = dataclasses.replace(steady(), dispatch_delay_p99=late)
-    objection = dispatch_delay(result, Slo((LatencyBound(0.95, bound),)))
+def test_lateness_is_judged_by_what_it_adds_to_the_quantile(late, bound, status):
+    on_time = steady().log
+    log = dataclasses.replace(on_time, sent=on_time.intended + late, end=on_time.end + late)
+    objection = dispatch_delay(result_of(log, 50, 60), Slo((LatencyBound(0.95, bound),)))
     assert (objection.status if objection else None) is status
+
+
+def test_lateness_of_few_requests_is_told_only_when_it_is_long():
+    slo = Slo((LatencyBound(0.95, 0.1),))
+    assert dispatch_delay(dataclasses.replace(steady(), dispatch_delay_p99=0.04), slo) is None
+    objection = dispatch_delay(dataclasses.replace(steady(), dispatch_delay_p99=0.06), slo)
+    assert "1 % of the requests of 'load 1' over 60 ms late" in objection.reason
 
 
 def test_a_generator_that_misses_its_rate_is_invalid():
