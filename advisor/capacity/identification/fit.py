@@ -18,6 +18,7 @@ from advisor.domain import Floats
 NARROWEST = 0.03  # ln units: no density of works is believed to be sharper
 _SLOTS = (*range(1, 13), 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256)
 _COARSE = (2, 4, 8, 16, 32, 64, 128)
+_BURSTS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, float(SPEEDS))
 _QUOTAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
 
 
@@ -67,6 +68,10 @@ def scored(timeline: Timeline, candidate: Candidate) -> Candidate:
     known = len(candidate.parameters) + (candidate.slots < UNLIMITED) + (candidate.delay > 0)
     likelihood = log_likelihood(work, last_speed, NARROWEST)
     return replace(candidate, score=likelihood - 0.5 * known * float(np.log(work.size)))
+
+
+def _with_slots(candidate: Candidate, slots: int) -> Candidate:
+    return replace(candidate, slots=slots)
 
 
 class _Shape(Protocol):
@@ -173,10 +178,14 @@ class Search:
             near = [phase + k * step for phase in (*phases, top.phase) for k in range(-5, 6)]
             top = max((replace(top, phase=phase) for phase in near), key=self.try_out)
             phases = []
-        top = replace(top, slots=self._best_slots(lambda m: replace(top, slots=m)))
-        for cores in (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0):
-            if top.parameters[0] <= cores < top.slots:
-                self.try_out(replace(top, parameters=(top.parameters[0], cores)))
+        for _ in range(2):  # one parameter after the other, as they hardly depend on each other
+            top = replace(top, slots=self._best_slots(partial(_with_slots, top)))
+            cores = top.parameters[1]
+            other = [replace(top, parameters=(quota, max(quota, cores))) for quota in quotas]
+            top = max(other, key=self.try_out)
+            quota = top.parameters[0]
+            other = [replace(top, parameters=(quota, cores)) for cores in _BURSTS if cores >= quota]
+            top = max(other, key=self.try_out)
 
     def _delays(self) -> None:
         """A constant part of every latency that is not the server's: network, proxy and client.

@@ -14,7 +14,7 @@ from advisor.capacity.identification.jit import jit
 from advisor.domain import Floats, Ints
 
 UNLIMITED = 1_000_000_000  # slots of a server that never queues
-CREEP = 0.02  # speed of a server that a quota holds, relative to its own
+CREEP = 0.02  # likelihood of a completion while a quota holds the server, relative to one while it runs
 OUTLIER = -12.0  # log density of a work that the candidate cannot explain (about 1 in 100 000)
 
 
@@ -72,8 +72,8 @@ def works_under_quota(
     """As `works`, for a server that may use `quota` core-seconds in each `period`, then stands until the
     next.
 
-    Periods begin at `phase` + k·`period`. A standing server is given `CREEP` of its speed: the kernel
-    hands out its quota in slices, and a clock that is 1 ms off must not make a completion impossible.
+    Periods begin at `phase` + k·`period`. A completion while it stands is only unlikely (`CREEP`): the
+    kernel hands its quota out in slices, and a clock that is 1 ms off must not make it impossible.
     """
     top = speeds.size - 1
     progress = np.empty(step.size)
@@ -100,7 +100,7 @@ def works_under_quota(
             span = edge - now
             run = min(span, max(quota - used, 0.0) / cores)
             running = run >= span - 1e-12
-            total += speed * (run + CREEP * (span - run))
+            total += speed * run
             used += run * cores
             now = edge
             if edge == boundary:
