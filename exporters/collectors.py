@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 class Collectors:
     """Reads every source at a scrape.
 
-    `gives_way`: by source name, the metrics that it gives only where no other source does.
+    `gives_way`: by source name, the metrics that it gives only as long as no other source has given any of
+    them: they belong together, and a source that is down for a moment must not be replaced by another truth.
     """
 
     def __init__(
@@ -38,25 +39,26 @@ class Collectors:
         self._gives_way = gives_way or {}
         self._read_at: dict[str, float] = {}
         self._down: dict[str, str] = {}
+        self._given: set[names.Metric] = set()
         self._lock = threading.Lock()
 
     def read(self) -> list[Measured]:
         """Every series once, grouped by metric, then freshness."""
         with self._lock:  # two scrapes at once would read each source twice
             first: dict[tuple[str, tuple[str, ...]], Measured] = {}
-            late: list[Measured] = []
+            late: dict[frozenset[names.Metric], list[Measured]] = {}
             state: list[Measured] = []
             for source in self._sources:
                 yielding = self._gives_way.get(source.name, frozenset())
                 for sample in self._read_one(source, state):
                     if sample.metric in yielding:
-                        late.append(sample)
+                        late.setdefault(yielding, []).append(sample)
                     else:
                         first.setdefault((sample.metric.name, sample.labels), sample)
-            given = {name for name, _ in first}
-            late = [sample for sample in late if sample.metric.name not in given]
+            self._given.update(sample.metric for sample in first.values())
+            own = [one for metrics, kept in late.items() if self._given.isdisjoint(metrics) for one in kept]
             grouped: dict[str, list[Measured]] = {}
-            for sample in (*first.values(), *late, *state):
+            for sample in (*first.values(), *own, *state):
                 grouped.setdefault(sample.metric.name, []).append(sample)
             return [sample for group in grouped.values() for sample in group]
 
