@@ -75,6 +75,7 @@ class Engine:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
+            start_new_session=True,  # Ctrl-C is ours to judge, and so is its share of the CPU
         )
         self._stderr_reader = asyncio.create_task(self._keep_stderr())
         try:
