@@ -111,7 +111,10 @@ class Client(asyncio.Protocol):
         try:
             request = proxy.requests.get(raw) or proxy.requests.learn(raw)
         except BadMessage as bad:
-            self._refuse(bad_request(bad.status, bad.reason))
+            if raw.startswith(b"\r\n"):
+                self._skip_empty_lines(data)
+            else:
+                self._refuse(bad_request(bad.status, bad.reason))
             return
         head = request.head
         length = head.length
@@ -138,13 +141,17 @@ class Client(asyncio.Protocol):
         )
         exchange.begin()
 
+    def _skip_empty_lines(self, data: bytes) -> None:
+        """RFC 9112, 2.2: an empty line before a request is passed over."""
+        while data.startswith(b"\r\n"):
+            data = data[2:]
+        if data:
+            self._read_head(data)
+
     def _partial_head(self, data: bytes) -> None:
-        if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is passed over
-            stripped = data.lstrip(b"\r\n")
-            if stripped:
-                self._read_head(stripped)
-            return
-        if len(data) > self._proxy.limits.head_bytes:
+        if data.startswith(b"\r\n"):
+            self._skip_empty_lines(data)
+        elif len(data) > self._proxy.limits.head_bytes:
             self._refuse(bad_request(431, "the head of the request is too long"))
         else:
             self._ahead = data

@@ -215,9 +215,12 @@ def parse_response(raw: bytes, method: bytes) -> ResponseHead:
     connection = _tokens(fields, b"connection")
     switching = status == 101
     dropped = set() if switching else _hop_by_hop(fields, connection)
-    forward = _without(raw, dropped) if dropped else raw
+    clean = _without(raw, dropped) if dropped else raw
     if version == b"1.0":
-        forward = b"HTTP/1.1" + forward[8:]  # a proxy speaks its own version
+        clean = b"HTTP/1.1" + clean[8:]  # a proxy speaks its own version
+    # "keep-alive" says nothing new in HTTP/1.1: left in, the answer can be passed on as it came
+    harmless = version == b"1.1" and connection == {b"keep-alive"} and dropped == {b"connection"}
+    forward = raw if harmless else clean
     kept_open = version == b"1.1" or b"keep-alive" in connection
     until_close = length is None and not chunked
     content_type = b"".join(_values(fields, b"content-type")).lower()
@@ -230,8 +233,8 @@ def parse_response(raw: bytes, method: bytes) -> ResponseHead:
         event_stream=content_type.startswith(b"text/event-stream"),
         verbatim=forward is raw,
         forward=forward,
-        forward_closing=_with(forward, b"Connection: close"),
-        forward_keeping=_with(forward, b"Connection: keep-alive"),
+        forward_closing=_with(clean, b"Connection: close"),
+        forward_keeping=_with(clean, b"Connection: keep-alive"),
     )
 
 

@@ -72,6 +72,14 @@ class Pool:
         for upstream in closing:
             upstream.close()
 
+    async def close(self) -> None:
+        """Close what is idle, give up what is being opened; nothing is in use any more."""
+        self.close_older_than(float("inf"))
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        await asyncio.sleep(0.01)  # the connections themselves end in the loop's next rounds
+
     def open_for(self, exchange: Exchange) -> None:
         """Open a connection and hand it to `exchange`, or tell it why there is none."""
         task = asyncio.get_running_loop().create_task(self._connect(exchange))

@@ -143,7 +143,7 @@ class Proxy:
             self._sweeper.cancel()
         for client in list(self._clients):
             client.abort()
-        self.pool.close_older_than(float("inf"))
+        await self.pool.close()
         return finished
 
     # ------------------------------------------------------------------------------------------- numbers
