@@ -23,7 +23,7 @@ from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.sizing import replicas_for, size
 from advisor.scaling.target import LoadTarget, load_target
 
-_DOWN_WINDOW = 300
+DOWN_WINDOW = 300
 
 
 def recommend(
@@ -38,6 +38,7 @@ def recommend(
     current_replicas: int | None = None,
     forecast: Forecast | None = None,
     simulation: Simulation | None = None,
+    down_window: int = DOWN_WINDOW,
 ) -> Recommendation:
     """Advice for one target at `now` (Unix seconds); refused with the reasons where no capacity is known."""
     if not isinstance(capacity, Capacity):
@@ -58,9 +59,9 @@ def recommend(
         replicas, notes = size(capacity, demand, policy, current_replicas)
         reasons.append(replicas.why)
         warnings.extend(notes)
-    load = load_target(capacity, policy, history)
+    load = load_target(capacity, policy, history, float(down_window))
     warnings.extend(load.warnings)
-    autoscaling = choose(capacity, policy, load)
+    autoscaling = choose(capacity, policy, load, down_window)
     if autoscaling is None:
         warnings.append(
             "no signal can be scaled on: the CPU does not stand for the load, and no metrics adapter "
@@ -88,7 +89,9 @@ def recommend(
     )
 
 
-def choose(capacity: Capacity, policy: ScalingPolicy, load: LoadTarget) -> Autoscaling | None:
+def choose(
+    capacity: Capacity, policy: ScalingPolicy, load: LoadTarget, down_window: int = DOWN_WINDOW
+) -> Autoscaling | None:
     """The first accepted of: request rate, CPU, in flight; the others beside it, with their numbers.
 
     Without a metrics adapter only CPU can be had; None where it is of no use either.
@@ -100,12 +103,12 @@ def choose(capacity: Capacity, policy: ScalingPolicy, load: LoadTarget) -> Autos
     others = [s for s in (cores, held, queue) if s is not None]
     if policy.metrics_adapter:
         return Autoscaling(
-            rate, tuple(others), load.rps, _DOWN_WINDOW, secondary=held if held.accepted else None
+            rate, tuple(others), load.rps, down_window, secondary=held if held.accepted else None
         )
     if not cores.accepted:
         return None
     missing = [_unserved(s) for s in (rate, held, queue) if s is not None]
-    return Autoscaling(cores, tuple(missing), load.rps, _DOWN_WINDOW)
+    return Autoscaling(cores, tuple(missing), load.rps, down_window)
 
 
 def _unserved(declined: Signal) -> Signal:

@@ -98,10 +98,12 @@ def growth_ratios(
     return ratio, np.maximum(ahead, 1e-12)
 
 
-def load_target(capacity: Capacity, policy: ScalingPolicy, history: DemandHistory | None) -> LoadTarget:
+def load_target(
+    capacity: Capacity, policy: ScalingPolicy, history: DemandHistory | None, down_window: float = 300.0
+) -> LoadTarget:
     """T = λ_lower / (1.1 · max(1, Q)), at most 95 % of the capacity."""
     lower = capacity.interval[0]
-    q = growth(history, policy, floor_rps=policy.min_replicas * lower)
+    q = growth(history, policy, floor_rps=policy.min_replicas * lower, down_window=down_window)
     rps = min(lower / (TOLERANCE * max(1.0, q.factor)), _HIGHEST_SHARE * capacity.rps)
     share = rps / capacity.rps
     why = (

@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from advisor.demand.history import DemandHistory
+from advisor.domain import Limit
+from advisor.scaling.fluid import FluidServer
+from advisor.scaling.policy import ScalingPolicy
+from advisor.scaling.simulation import Setting, backtest, demand_steps, replay
+from tests.scaling.advice import SLO, capacity, point
+
+POLICY = ScalingPolicy(max_replicas=40, startup_seconds=60, cpu_request_cores=1.0, cpu_limit_cores=1.0)
+SERVER = FluidServer(capacity(), SLO)
+
+
+def week(days=7, noise=0.03, seed=0):
+    rng = np.random.default_rng(seed)
+    minute = np.arange(days * 1440)
+    rates = (300 + 200 * np.sin(2 * np.pi * (minute / 1440 - 0.3))) * rng.normal(1, noise, minute.size)
+    return DemandHistory(0.0, 60.0, np.maximum(rates, 1.0), np.ones(minute.size, bool))
+
+
+@pytest.mark.parametrize("rate", [7.0, 30.0, 56.0, 70.0])
+def test_the_share_within_the_objective_is_that_of_the_queue(rate):
+    exact = 1 - np.exp(-(100 - rate) * 0.1)
+    assert SERVER.within(rate, 0.0) == pytest.approx(exact, abs=0.01)
+
+
+def test_a_backlog_delays_everyone_behind_it():
+    assert SERVER.within(50.0, 5.0) < SERVER.within(50.0, 0.0)
+    assert SERVER.within(50.0, 11.0) == 0.0  # 11 waiting at 100 req/s: more than the 100 ms
+
+
+def test_cpu_and_in_flight_follow_the_fit():
+    assert SERVER.cores(35.0) == pytest.approx(0.37)
+    assert SERVER.in_flight(56.0, 2.0) == pytest.approx(56 / 44 + 2, rel=0.05)
+    assert FluidServer(capacity(cpu_cores=None), SLO).cores(35.0) is None
+
+
+def test_a_curve_with_one_quantile_has_an_exponential_tail():
+    single = capacity(curve=tuple(replace(p, quantiles={0.95: p.quantiles[0.95]}) for p in capacity().curve))
+    assert FluidServer(single, SLO).within(30.0, 0.0) == pytest.approx(1 - np.exp(-7.0), abs=0.01)
+
+
+def test_the_strictest_of_two_bounds_counts():
+    both = type(SLO)((*SLO.latency, replace(SLO.latency[0], quantile=0.99)))
+    loose, strict = FluidServer(capacity(), SLO), FluidServer(capacity(), both)
+    assert strict.within(60.0, 0.0) < loose.within(60.0, 0.0)
+
+
+def test_steady_demand_takes_what_it_takes():
+    """300 req/s at 45 a replica: 7 replicas within the tolerance of 10 %, nothing ever changes."""
+    found = replay(SERVER, [300.0] * 5760, Setting("x", rps=45.0), 60.0)
+    assert found.most_replicas == 7
+    assert found.replica_hours == pytest.approx(7 * 24)
+    assert found.scalings_per_day == 0
+    assert found.requests_within_slo == 1.0
+
+
+def test_too_high_a_target_breaks_the_objective_and_costs_less():
+    demand, _ = demand_steps(week(2))
+    careful = replay(SERVER, demand, Setting("careful", rps=50.0), 60.0)
+    greedy = replay(SERVER, demand, Setting("greedy", rps=80.0), 60.0)
+    assert careful.requests_within_slo > 0.999
+    assert greedy.requests_within_slo < 0.5
+    assert greedy.replica_hours < careful.replica_hours
+
+
+def test_a_step_is_late_by_the_start_up():
+    """Demand trebles: the objective is missed until new pods serve, and the longer they start the longer."""
+    demand = [100.0] * 400 + [300.0] * 400
+    bad = []
+    for startup in (15.0, 120.0, 300.0):
+        found = replay(SERVER, demand, Setting("x", rps=45.0, maximum=30), startup)
+        bad.append((1 - found.minutes_within_slo) * 200)
+    assert 1 <= bad[0] < bad[1] < bad[2]
+    assert bad[2] - bad[1] == pytest.approx(3, abs=1.5)
+
+
+def test_a_runaway_is_said():
+    """A queue-like signal far too steep: it ends at its maximum and stays there."""
+    found = replay(SERVER, [150.0] * 5760, Setting("x", in_flight=0.02, maximum=60), 60.0)
+    assert found.most_replicas == 60
+    assert not found.stable
+
+
+def test_the_advice_holds_and_cpu_70_does_not():
+    found = backtest(capacity(), SLO, POLICY, week())
+    names = [outcome.name for outcome in found.simulation.outcomes]
+    assert names == ["advised", "CPU 50 %", "CPU 70 %"]
+    ours, half, most = found.simulation.outcomes
+    assert ours.requests_within_slo >= 0.999
+    assert most.requests_within_slo < 0.95
+    assert ours.replica_hours < half.replica_hours
+    assert found.simulation.days == pytest.approx(7.0)
+    assert found.down_window in (300, 900, 1800)
+
+
+def test_without_cpu_there_is_no_cpu_baseline_and_cost_is_priced():
+    policy = replace(POLICY, cost_per_replica_hour=0.5)
+    today = Setting("today", rps=30.0, maximum=40)
+    found = backtest(capacity(cpu_cores=None), SLO, policy, week(2), today=today)
+    ours, theirs = found.simulation.outcomes
+    assert (ours.name, theirs.name) == ("advised", "today")
+    assert ours.cost == pytest.approx(0.5 * ours.replica_hours)
+    assert theirs.replica_hours > ours.replica_hours
+
+
+def test_nothing_to_simulate_is_none():
+    assert backtest(capacity(curve=()), SLO, POLICY, week(1)) is None
+    sleeping = capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS)
+    assert backtest(sleeping, SLO, replace(POLICY, metrics_adapter=False), week(1)) is None
+    short = DemandHistory(0.0, 60.0, np.full(30, 10.0), np.ones(30, bool))
+    assert backtest(capacity(), SLO, POLICY, short) is None
+
+
+def test_gaps_are_filled_before_the_replay():
+    history = week(2)
+    history.known[700:760] = False
+    history.rates[700:760] = 0.0
+    demand, days = demand_steps(history)
+    assert days == pytest.approx(2.0)
+    assert min(demand[700 * 4 : 760 * 4]) > 50
+
+
+def test_a_fluid_server_needs_a_curve():
+    with pytest.raises(ValueError, match="curve"):
+        FluidServer(capacity(curve=()), SLO)
+    assert FluidServer(capacity(curve=(point(35.0),), saturation_rps=None), SLO).saturation > 70
