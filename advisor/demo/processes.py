@@ -43,9 +43,11 @@ def _prepare(nice: int) -> None:
 
 @contextlib.contextmanager
 def server(
-    name: str, command: Sequence[str], ready_url: str, log: Path, wait: float = 60.0
+    name: str, command: Sequence[str], ready_url: str, log: Path, *, nice: int = 0, wait: float = 60.0
 ) -> Iterator[None]:
     """Run `command` while the context lasts; entered once `ready_url` answers 200.
+
+    `nice` lowers its priority: a model that shares two cores with its load test must not starve it.
 
     Raises:
         AdvisorError: it ended, or did not answer within `wait` seconds; with the end of its log.
