@@ -58,12 +58,12 @@ async def endless(request):
 
 
 async def slow(request):
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(3)
     return PlainTextResponse("done")
 
 
 async def afterwards(request):
-    return PlainTextResponse("x", background=BackgroundTask(asyncio.sleep, 0.5))
+    return PlainTextResponse("x", background=BackgroundTask(asyncio.sleep, 10))
 
 
 STARLETTE = [
@@ -223,13 +223,15 @@ def test_events_hold_each_request(served):
 
 def test_work_after_the_answer_is_not_latency(served):
     served.ask(b"/afterwards")
-    assert served.series()['inference_request_duration_seconds_sum{model="default",outcome="ok"}'] < 0.4
+    assert served.series()['inference_request_duration_seconds_sum{model="default",outcome="ok"}'] < 9
 
 
 def test_in_flight_is_seen_while_it_lasts(served):
     with served.connect() as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.15)
+        end = time.monotonic() + 2
+        while not served.series()['inference_requests_in_flight{model="default"}'] and time.monotonic() < end:
+            time.sleep(0.02)
         assert served.series()['inference_requests_in_flight{model="default"}'] == 1
         assert client.recv(1000)
     served.wait_for({"ok": 1})
@@ -249,9 +251,11 @@ def test_a_stream_is_timed_and_its_tokens_are_counted(served):
     assert answer.count(b"data:") == 7
     series = served.series()
     assert series['inference_time_to_first_token_seconds_count{model="default"}'] == 1
-    assert series['inference_time_to_first_token_seconds_sum{model="default"}'] < 0.2
+    first = series['inference_time_to_first_token_seconds_sum{model="default"}']
+    rest = series['inference_inter_token_seconds_sum{model="default"}']
+    assert first + rest <= series['inference_request_duration_seconds_sum{model="default",outcome="ok"}']
     assert series['inference_inter_token_seconds_count{model="default"}'] == 5
-    assert series['inference_inter_token_seconds_sum{model="default"}'] >= 0.2
+    assert rest >= 0.2
     assert series['inference_tokens_total{model="default",kind="prompt"}'] == 7
     assert series['inference_tokens_total{model="default",kind="generated"}'] == 5
 
