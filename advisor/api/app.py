@@ -9,6 +9,7 @@ from pathlib import Path
 import fastapi_offline
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
@@ -44,6 +45,9 @@ def create_app(advisor: Advisor, access: Access) -> FastAPI:
     app.add_middleware(BrowserGuard, access=access)
     for module in (recommendations, targets, runs, health, metrics, pages):
         app.include_router(module.router)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.description:
+            route.summary = route.description.partition(".")[0].partition(":")[0].partition(";")[0]
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.mount("/swagger", StaticFiles(directory=_SWAGGER), name="swagger")
 

@@ -11,14 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from rich.text import Text
 
 from advisor.cli import console
-from advisor.cli.outcome import exit_code
+from advisor.cli.outcome import exit_code, violations
 from advisor.cli.plot import latency_plot
 from advisor.cli.progress import watcher
-from advisor.cli.target import UrlOptions, amended, parse_objective, require_bound, target_from_url
-from advisor.domain import Capacity, Run
+from advisor.cli.target import (
+    UrlOptions,
+    amended,
+    option_sentences,
+    parse_objective,
+    require_bound,
+    target_from_url,
+)
+from advisor.domain import Capacity, Run, RunStatus
+from advisor.errors import ConfigurationError
 from advisor.loadtest.safety import check_host
 from advisor.outputs.documents import run_document
 from advisor.outputs.table import run_table
@@ -66,7 +75,10 @@ def order_from_url(
     )
     target = target_from_url(asked, slo, limits)
     check_host(target.url, allow_hosts)
-    settings = AdvisorSettings(store=store or default_store(), targets=[target])
+    try:
+        settings = AdvisorSettings(store=store or default_store(), targets=[target])
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(option_sentences(error))) from None
     return Order(settings, target.name, scenario, options, tuple(allow_hosts))
 
 
@@ -174,6 +186,10 @@ def _interrupts() -> Iterator[asyncio.Event]:
 def _show(run: Run) -> None:
     out = console.out()
     out.print(run_table(run))
+    for sentence in violations(run):
+        out.print(Text(f"objective: {sentence}", style="red"), soft_wrap=True)
+    if run.status is not RunStatus.DONE and run.reason:
+        out.print(Text(f"the run was {run.status.value}: {run.reason}", style="yellow"), soft_wrap=True)
     for line in _plot(run):
         out.print(Text(line), soft_wrap=True)
 

@@ -121,7 +121,7 @@ def _estimate(data: Mapping[str, Any]) -> str | None:
 
 
 def _rate(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}/s" if value < 1000 else f"{value:.0f}/s"
+    return "–" if value is None else f"{value:.3g}/s" if value < 999.5 else f"{value:.0f}/s"
 
 
 def _number(value: object) -> float | None:

@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from advisor.cli import console
+from advisor.cli.target import option_sentences
 from advisor.errors import ConfigurationError
 from advisor.settings import ApiSettings
 
@@ -52,7 +53,9 @@ def serve(
         advisor = Advisor(settings, background=True)
 
         def started(url: str) -> None:
-            console.err().print(f"capacity-advisor answers at [bold]{url}[/] ({access.describe()})")
+            console.err().print(
+                f"capacity-advisor answers at [bold]{url}[/] ({access.describe()})", soft_wrap=True
+            )
 
         asyncio.run(serve_api(advisor, access, sock, started))
     console.err().print("capacity-advisor has stopped")
@@ -62,8 +65,7 @@ def _listening(api: ApiSettings, listen: str) -> ApiSettings:
     try:
         return ApiSettings.model_validate({**api.model_dump(), "listen": listen})
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"--listen: {message}") from None
+        raise ConfigurationError("\n".join(option_sentences(error))) from None
 
 
 def _log_to_stderr(level: str) -> None:

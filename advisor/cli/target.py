@@ -122,7 +122,7 @@ def target_from_url(options: UrlOptions, slo: Slo, limits: LimitSettings) -> Tar
             limits=limits,
         )
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_option_sentences(error))) from None
+        raise ConfigurationError("\n".join(option_sentences(error))) from None
 
 
 def _payload(payload: Payload | None) -> PayloadSettings | None:
@@ -151,7 +151,8 @@ def target_name(url: str) -> str:
     return name.strip("-.")[:63].strip("-.") or "target"
 
 
-def _option_sentences(error: ValidationError) -> list[str]:
+def option_sentences(error: ValidationError) -> list[str]:
+    """The mistakes of settings that were made of options, each with the option's name."""
     options = {"requests": "--url", "url": "--url", "exporters": "--exporter", "method": "--method"}
     sentences = []
     for problem in error.errors():

@@ -74,7 +74,7 @@ def latency_chart(
     if bound:
         y = scale.y(bound)
         parts.append(f'<line class="bound" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(_WIDTH - _RIGHT, y - 4, f"objective {format_seconds(bound)}", "end", "label"))
+        parts.append(_text(_LEFT + 6, y - 5, f"objective {format_seconds(bound)}", "start", "label"))
     if capacity:
         x = scale.x(capacity)
         parts.append(
@@ -134,9 +134,9 @@ def _line(curve: Curve, scale: _Scale, number: int) -> Iterable[str]:
     for piece in pieces:
         if len(piece) > 1:
             yield f'<polyline class="curve c{number}" points="{" ".join(piece)}"/>'
-    last = next((p for p in sorted(curve.points, reverse=True) if 0 < p[1] <= top), None)
-    if last:
-        yield _text(scale.x(last[0]) - 6, scale.y(last[1]) - 7, curve.name, "end", f"label c{number}")
+    first = next((p for p in sorted(curve.points) if 0 < p[1] <= top), None)
+    if first:
+        yield _text(scale.x(first[0]), scale.y(first[1]) - 7, curve.name, "start", f"label c{number}")
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:

@@ -23,7 +23,7 @@ def figure(value: float | None) -> str:
     """Three digits, without an exponent where people do without it."""
     if value is None:
         return NOT_KNOWN
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}".replace(",", " ")
 
 
 def rate(value: float | None) -> str:

@@ -45,20 +45,20 @@ function open(run) {
     if (values.share != null) box.querySelector(".bar > i").style.width = `${Math.min(100, 100 * values.share)}%`;
   };
   const on = (kind, handle) => source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
-  on("stage_start", (data) => show({ stage: data.stage?.name ?? data.name ?? "" }));
-  on("second", (data) => show(secondFields(data)));
+  let budget = null, errors = 0;
+  on("started", (data) => { budget = data.budget; });
+  on("stage_start", (data) => show({ stage: data.name, asked: data.arrivals === "ramp" ? "rising" : rate(data.rate) }));
+  on("second", (data) => {
+    for (const [outcome, count] of Object.entries(data.counts)) if (outcome !== "ok") errors += count;
+    show({
+      completed: rate(data.completed_rps), p95: seconds(data.p95), in_flight: data.in_flight, errors,
+      left: budget == null ? "–" : seconds(Math.max(0, budget - data.end)),
+      share: budget == null ? null : data.end / budget,
+    });
+  });
   on("fitting", () => show({ stage: "computing the answer", share: 1 }));
   on("done", () => { source.close(); streams.delete(run); refresh(); });
   source.onerror = () => { if (source.readyState === EventSource.CLOSED) streams.delete(run); };
-}
-
-function secondFields(data) {
-  return {
-    stage: data.stage ?? "",
-    asked: rate(data.asked_rps), completed: rate(data.completed_rps), p95: seconds(data.p95),
-    in_flight: data.in_flight ?? "–", errors: data.errors ?? 0, left: seconds(data.left),
-    share: data.budget ? data.elapsed / data.budget : null,
-  };
 }
 
 // ------------------------------------------------------------------ the rest of the page, read anew now and then

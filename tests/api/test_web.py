@@ -1,0 +1,67 @@
+"""What the page says of numbers and findings."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from advisor.api.web import findings, render
+
+NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.1234, "0.123"), (85.34, "85.3"), (999.6, "1 000"), (12345.6, "12 346")],
+)
+def test_figures(value, text):
+    assert render.figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "3 s ago"), (90, "2 min ago"), (7200, "2 h ago"), (200000, "2 d ago"), (-90, "in 2 min")],
+)
+def test_ago(seconds, text):
+    assert render.ago(NOW - dt.timedelta(seconds=seconds), NOW) == text
+
+
+def test_what_is_not_known_is_a_dash():
+    assert {render.rate(None), render.seconds(None), render.percent(None), render.clock(None)} == {"–"}
+    assert render.ago(None, NOW) == "–"
+
+
+def test_words():
+    assert render.words("single_thread") == "single thread"
+    assert render.words("cpu") == "CPU"
+    assert render.percent(0.001) == "0.1 %"
+
+
+def test_nested_findings_become_rows():
+    found = {
+        "growth": 3.0,
+        "recovered": True,
+        "unknown": None,
+        "nothing": {},
+        "drift": {"memory": {"slope": 1048576.25, "per": "s"}},
+        "steps": [1, 2.5, "x"],
+        "many": list(range(20)),
+        "parts": [{"a": 1}, {"a": 2}],
+    }
+    assert list(findings.rows(found)) == [
+        ("growth", "3"),
+        ("recovered", "yes"),
+        ("drift: memory: slope", "1.049e+06"),
+        ("drift: memory: per", "s"),
+        ("steps", "1, 2.5, x"),
+        ("many", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 … (20 in all)"),
+        ("parts 1: a", "1"),
+        ("parts 2: a", "2"),
+    ]
+
+
+def test_text_in_a_template_is_escaped():
+    html = render.page("signin.html", static="<x>")
+    assert "<x>" not in html
+    assert "&lt;x&gt;" in html

@@ -1,0 +1,135 @@
+"""Commands as typed, without a process of their own: mistakes, help, and faults of ours."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from advisor.cli import app, main
+from advisor.cli.run import Scenario
+
+HERE = ["--url", "http://127.0.0.1:9/", "--slo", "p95=1s"]
+
+
+@pytest.fixture
+def type_in(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("ADVISOR_VIEWER_TOKEN", "ADVISOR_OPERATOR_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["capacity-advisor", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        code = ended.value.code
+        return (0 if code is None else code), shown.out, " ".join(shown.err.replace("│", " ").split())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run"], "what to load is not said"),
+        (["run", *HERE[:2]], "a capacity run needs a latency objective"),
+        (["run", *HERE[:2], "--slo", "p95"], "--slo: 'p95' is not an objective"),
+        (["run", "--url", "http://192.0.2.1/", "--slo", "p95=1s"], "add --allow-host 192.0.2.1"),
+        (["run", *HERE, "--payload", "none.json"], "cannot read --payload none.json: No such file"),
+        (["run", *HERE, "--payload", "."], "cannot read --payload .: Is a directory"),
+        (["run", *HERE, "--payload-kind", "jsonl"], "--payload, which is missing"),
+        (["run", *HERE, "--rate", "-1"], "--rate must be a number above zero"),
+        (["run", *HERE, "--rate", "nan"], "--rate must be a number above zero"),
+        (["run", *HERE, "--budget", "soon"], "--budget: 'soon' is not a duration"),
+        (["run", *HERE, "--scenario", "load"], "a load run needs a rate"),
+        (["run", *HERE, "--store", "mysql://x"], "'mysql://x' is not a store"),
+        (["run", *HERE, "--store", "sqlite:////no/such/folder/x.db"], "/no/such/folder"),
+        (["run", "t", *HERE], "--url takes the place of TARGET and --config"),
+        (["run", "t"], "give TARGET with --config FILE"),
+        (["run", "t", "--config", "none.yaml"], "cannot read none.yaml: No such file"),
+        (["run", "t", "--config", "."], "cannot read .: Is a directory"),
+        (["run", "t", "--config", "x.yaml", "--payload", "b.json"], "--payload only goes with --url"),
+        (["run", "--scenario", "party"], "'party' is not one of"),
+        (["run", "--colour", "red"], "No such option"),
+        (["recommend", "t"], "Missing option"),
+        (["recommend", "t", "--config", "none.yaml"], "cannot read none.yaml"),
+        (["recommend", "t", "--config", "x", "--demand", "0"], "--demand must be a number above zero"),
+        (["serve", "--config", "none.yaml"], "cannot read none.yaml"),
+        (["dance"], "No such command"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_a_sentence(type_in, arguments, sentence):
+    code, out, err = type_in(*arguments)
+    assert code == 2, err
+    assert out == ""
+    assert sentence in err
+
+
+CONFIG = """
+store: sqlite:///advisor.db
+targets:
+  - {name: a, url: "http://127.0.0.1:9", requests: [{}], slo: {latency: {p95: 1s}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("listen", "sentence"),
+    [
+        ("0.0.0.0:0", "set ADVISOR_OPERATOR_TOKEN (may start runs) and ADVISOR_VIEWER_TOKEN (may read)"),
+        ("nonsense", "--listen: 'nonsense' is not an address"),
+        ("192.0.2.1:80", "open to other machines"),
+        ("127.0.0.1:99999", "is not an address"),
+    ],
+)
+def test_the_service_does_not_start_where_it_should_not(type_in, tmp_path, listen, sentence):
+    (tmp_path / "advisor.yaml").write_text(CONFIG)
+    code, _, err = type_in("serve", "--config", "advisor.yaml", "--listen", listen)
+    assert code == 2
+    assert sentence in err
+
+
+def test_advice_without_a_measurement_is_refused_with_3(type_in, tmp_path):
+    (tmp_path / "advisor.yaml").write_text(CONFIG)
+    code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--demand", "10", "--json")
+    assert code == 3, err
+    assert '"status": "refused"' in out
+    code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--format", "hpa")
+    assert (code, out) == (3, "")
+    assert "no HPA for 'a'" in err
+
+
+def test_version_and_help(type_in):
+    assert type_in("--version")[1].startswith("capacity-advisor ")
+    for command in ("run", "serve", "recommend", "demo"):
+        code, out, _ = type_in(command, "--help")
+        assert code == 0
+        assert "Examples" in out
+        assert f"capacity-advisor {command}" in out
+
+
+def test_a_fault_of_ours_is_one_line_with_the_traceback_in_a_file(type_in, monkeypatch, tmp_path):
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("advisor.cli.target.parse_slo", broken)
+    code, out, err = type_in("run", *HERE)
+    assert (code, out) == (3, "")
+    assert "this should not happen: ZeroDivisionError: division by zero" in err
+    assert "Traceback" not in err
+    (log,) = (tmp_path / "state" / "capacity-advisor").glob("crash-*.log")
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_debug_shows_the_traceback(type_in, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["capacity-advisor", "--debug", "run"])
+    with pytest.raises(app.AdvisorError):
+        main()
+
+
+def test_every_scenario_of_the_option_is_known_to_the_service():
+    from advisor.service.options import SCENARIOS
+
+    assert {scenario.value for scenario in Scenario} <= set(SCENARIOS)

@@ -1,0 +1,152 @@
+"""`run` as typed: exit codes, the one document on stdout, and everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from tests.integration.cli.conftest import COMMAND, environment
+
+pytestmark = pytest.mark.integration
+
+DOCUMENT = set(
+    [
+        "run_id",
+        "target",
+        "scenario",
+        "verdict",
+        "capacity",
+        "refusal",
+        "slo",
+        "stages",
+        "elapsed_seconds",
+        "requests",
+    ]
+)
+STAGE = set(["rate", "seconds", "requests", "completed_rps", "p50", "p95", "p99", "errors", "dropped"])
+
+
+def test_json_alone_on_stdout_and_progress_on_stderr(type_in, model, tmp_path):
+    (tmp_path / "body.json").write_text('{"a": 1}')
+    ended = type_in(
+        "run", "--url", f"{model}/predict", "--payload", "body.json", "--slo", "p95=150ms",
+        "--scenario", "smoke", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    document = json.loads(ended.out)
+    assert document.keys() >= DOCUMENT
+    assert document["stages"][0].keys() >= STAGE
+    assert document["slo"]["latency"] == {"p95": 0.15}
+    assert document["verdict"] == {"status": "valid", "reasons": []}
+    assert document["requests"] == sum(stage["requests"] for stage in document["stages"]) > 0
+    assert document["target"] == model.removeprefix("http://").replace(":", "-") + "-predict"
+    assert "smoke run" in ended.err
+    assert "\x1b" not in ended.err  # not a terminal: no control characters
+
+
+def test_a_load_within_the_objective_ends_with_0_and_a_table(type_in, model):
+    ended = type_in(
+        "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "40", "--duration", "8s"
+    )
+    assert ended.code == 0, ended.out + ended.err
+    assert "p95 ≤ 1 s" in ended.out
+    assert "verdict: valid" in ended.out
+
+
+def test_a_load_that_violates_the_objective_ends_with_1_and_says_by_how_much(type_in, model):
+    """Half as much again as its two workers serve: the queue alone is seconds long in the end."""
+    ended = type_in(
+        "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "150", "--duration", "7s"
+    )
+    assert ended.code == 1, ended.out + ended.err
+    assert "requests over p95 ≤ 1 s (5 % may be): violated" in ended.out
+
+
+def test_too_little_evidence_ends_with_3(type_in, model):
+    ended = type_in(
+        "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "5", "--duration", "2s"
+    )
+    assert ended.code == 3, ended.out + ended.err
+    assert "inconclusive" in ended.out
+
+
+def test_an_objective_below_the_service_time_ends_with_1_and_the_numbers(type_in, model):
+    ended = type_in("run", "--url", model, "--slo", "p95=2ms", "--budget", "40s", "--json")
+    assert ended.code == 1, ended.out + ended.err
+    document = json.loads(ended.out)
+    assert document["capacity"] is None
+    assert document["refusal"]["infeasible"] is True
+    assert "2 ms" in document["refusal"]["reason"]
+
+
+def test_nobody_answers_there_ends_with_4_and_says_what_was_tried(type_in):
+    ended = type_in("run", "--url", "http://127.0.0.1:9/predict", "--slo", "p95=150ms")
+    assert ended.code == 4
+    assert ended.out == ""
+    assert "error: " in ended.err
+    assert "127.0.0.1:9" in ended.err
+
+
+def test_a_name_that_does_not_resolve_ends_with_4(type_in):
+    ended = type_in("run", "--url", "http://no-such-host.invalid/", "--slo", "p95=150ms")
+    assert ended.code == 4
+    assert "no-such-host.invalid" in ended.err
+
+
+def test_a_rejected_payload_shows_status_and_body_before_any_load(type_in, rude):
+    ended = type_in("run", "--url", f"{rude}/status/422", "--method", "POST", "--slo", "p95=150ms")
+    assert ended.code == 2
+    assert "422" in ended.err
+    assert "{}" in ended.err
+
+
+def test_a_configured_target_and_its_mistakes(type_in, config):
+    unknown = type_in("run", "nobody", "--config", str(config))
+    assert unknown.code == 2
+    assert "it has: sleeper, other" in unknown.err
+    smoke = type_in("run", "sleeper", "--config", str(config), "--scenario", "smoke", "--json")
+    assert smoke.code == 0, smoke.err
+    assert json.loads(smoke.out)["target"] == "sleeper"
+    config.write_text(config.read_text() + "colour: red\n")
+    wrong = type_in("run", "sleeper", "--config", str(config))
+    assert wrong.code == 2
+    assert "advisor.yaml:14: unknown key 'colour'" in wrong.err
+
+
+@pytest.mark.parametrize("whole_terminal", [False, True], ids=["process", "terminal"])
+def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(model, tmp_path, whole_terminal):
+    """In a terminal the signal goes to every process of the group, the generator's included."""
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "30",
+         "--duration", "60s", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env=environment(tmp_path), start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    shown = ""
+    while "completed" not in shown:
+        line = process.stderr.readline()
+        assert line, shown
+        shown += line
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    began = time.monotonic()
+    if whole_terminal:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    took = time.monotonic() - began
+    assert process.returncode == 130, err
+    document = json.loads(out)
+    assert document["status"] == "aborted"
+    assert document["requests"] >= 100
+    assert document["stages"][0]["seconds"] < 60
+    assert took < 10
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
