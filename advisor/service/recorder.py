@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.domain import Arrivals, Floats, Outcome, Stage, StageResult
+from advisor.domain import Arrivals, Floats, Outcome, Stage, StageResult, Window
 from advisor.loadtest.execute import Observer
 from advisor.loadtest.protocol import SecondRecord
 from advisor.service.bus import Feed, News
@@ -39,6 +39,7 @@ class Recorder(Observer):
         self._feed = feed
         self._clock = clock
         self._position = -1
+        self._windows: list[Window] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="recorder")
         self._last: Future[None] | None = None
         self._failure: BaseException | None = None
@@ -46,6 +47,7 @@ class Recorder(Observer):
     def on_stage_start(self, stage: Stage) -> None:
         """Before its first request."""
         self._position += 1
+        self._windows.clear()
         self._write(self._store.runs.begin_stage, self._run_id, self._position, stage)
         self._tell(
             News.STAGE_START,
@@ -64,7 +66,9 @@ class Recorder(Observer):
             record.dropped,
             record.dispatch_delay_p99,
             record.cpu,
+            tuple(self._windows),
         )
+        self._windows.clear()
         self._write(self._store.runs.add_second, self._run_id, self._position, second)
         length = record.end - record.start
         completed = int(np.count_nonzero(record.log.ok))
@@ -80,6 +84,10 @@ class Recorder(Observer):
             dropped=record.dropped,
             **quantiles(record.log.latency[record.log.ok]),
         )
+
+    def on_window(self, window: Window) -> None:
+        """Written with the next second."""
+        self._windows.append(window)
 
     def on_stage_end(self, result: StageResult) -> None:
         """The whole stage in place of its seconds."""

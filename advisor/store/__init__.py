@@ -5,7 +5,8 @@ from __future__ import annotations
 from advisor.store.database import Database
 from advisor.store.events import Events, ServiceEvent
 from advisor.store.leases import Lease, Leases, Owner
-from advisor.store.runs import Runs, Second, StageSummary
+from advisor.store.rows import Second, StageSummary
+from advisor.store.runs import Runs
 from advisor.store.windows import Windows
 
 __all__ = [

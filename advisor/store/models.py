@@ -93,6 +93,7 @@ class SecondRow(Base):
     dispatch_delay_p99: Mapped[float | None]
     generator_cpu: Mapped[float | None]
     log: Mapped[bytes]
+    windows: Mapped[bytes | None]
 
 
 class FitRow(Base):

@@ -3,65 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 
-from advisor.domain import (
-    Outcome,
-    RequestLog,
-    Run,
-    RunStatus,
-    Stage,
-    StageResult,
-    Verdict,
-    VerdictStatus,
-    Window,
-)
+from advisor.domain import Run, RunStatus, Stage, StageResult, VerdictStatus
 from advisor.store import codec
 from advisor.store.database import Database
 from advisor.store.models import FitRow, RunRow, SecondRow, StageRow
+from advisor.store.rows import (
+    Second,
+    StageSummary,
+    from_seconds,
+    result_of,
+    result_values,
+    run_of,
+    run_values,
+    summary_of,
+    write_result,
+)
 
 _RUNS = RunRow.__table__
 _STAGES = StageRow.__table__
-_SECONDS = SecondRow.__table__
-
-
-@dataclass(frozen=True, slots=True)
-class Second:
-    """What one second of a stage adds: the requests that ended in it. Times as in `RequestLog`."""
-
-    start: float
-    end: float
-    log: RequestLog
-    dropped: int = 0
-    dispatch_delay_p99: float | None = None
-    generator_cpu: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StageSummary:
-    """A stage without its requests. Quantiles (s) are of successful requests, from the intended start.
-
-    `start`, `end` and the figures are None while the stage runs.
-    """
-
-    stage: Stage
-    start: float | None
-    end: float | None
-    requests: int | None
-    errors: int | None
-    dropped: int | None
-    drained: bool | None
-    offered_rps: float | None
-    completed_rps: float | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    dispatch_delay_p99: float | None
-    generator_cpu: float | None
 
 
 class Runs:
@@ -75,10 +39,10 @@ class Runs:
     def add(self, run: Run, owner: str | None = None) -> None:
         """A run that begins, or one that was measured elsewhere, with its stages."""
         with self._db.write() as connection:
-            connection.execute(insert(RunRow).values(owner=owner, **_run_values(run)))
+            connection.execute(insert(RunRow).values(owner=owner, **run_values(run)))
             for position, result in enumerate(run.stages):
                 connection.execute(
-                    insert(StageRow).values(run_id=run.run_id, **_result_values(position, result))
+                    insert(StageRow).values(run_id=run.run_id, **result_values(position, result))
                 )
 
     def begin_stage(self, run_id: str, position: int, stage: Stage) -> None:
@@ -90,25 +54,28 @@ class Runs:
     def add_second(self, run_id: str, position: int, second: Second) -> None:
         """Append to the record of the stage under way."""
         with self._db.write() as connection:
-            count = select(func.count()).where(SecondRow.run_id == run_id, SecondRow.position == position)
+            last = select(func.max(SecondRow.second)).where(
+                SecondRow.run_id == run_id, SecondRow.position == position
+            )
             connection.execute(
                 insert(SecondRow).values(
                     run_id=run_id,
                     position=position,
-                    second=count.scalar_subquery(),
+                    second=func.coalesce(last.scalar_subquery(), -1) + 1,
                     started=second.start,
                     ended=second.end,
                     dropped=second.dropped,
                     dispatch_delay_p99=second.dispatch_delay_p99,
                     generator_cpu=second.generator_cpu,
                     log=codec.pack_log(second.log),
+                    windows=codec.pack_windows(second.windows) if second.windows else None,
                 )
             )
 
     def end_stage(self, run_id: str, position: int, result: StageResult) -> None:
         """The stage as a whole takes the place of its seconds."""
         with self._db.write() as connection:
-            _write_result(connection, run_id, position, result)
+            write_result(connection, run_id, position, result)
 
     def ask_to_stop(self, run_id: str, reason: str) -> bool:
         """Leave word for the advisor that runs it; False when it is not running."""
@@ -128,7 +95,7 @@ class Runs:
 
     def finish(self, run: Run) -> bool:
         """Write how a run ended (its stages are there already); False when someone else ended it before."""
-        values = _run_values(run)
+        values = run_values(run)
         del values["run_id"]
         with self._db.write() as connection:
             done = connection.execute(
@@ -154,13 +121,13 @@ class Runs:
                 )
             ).all()
             for row in open_stages:
-                result = _from_seconds(connection, run_id, row.position, codec.load_stage(row.stage))
+                result = from_seconds(connection, run_id, row.position, codec.load_stage(row.stage))
                 if result is None:  # no second was measured
                     connection.execute(
                         delete(StageRow).where(StageRow.run_id == run_id, StageRow.position == row.position)
                     )
                 else:
-                    _write_result(connection, run_id, row.position, result)
+                    write_result(connection, run_id, row.position, result)
             return True
 
     # ------------------------------------------------------------------------------------------- reading
@@ -174,14 +141,14 @@ class Runs:
             stages = connection.execute(
                 select(_STAGES).where(StageRow.run_id == run_id).order_by(StageRow.position)
             ).all()
-            results = [_result(connection, stage) for stage in stages]
-        return replace(_run(row), stages=tuple(result for result in results if result is not None))
+            results = [result_of(connection, stage) for stage in stages]
+        return replace(run_of(row), stages=tuple(result for result in results if result is not None))
 
     def head(self, run_id: str) -> Run | None:
         """The run without its stages."""
         with self._db.read() as connection:
             row = connection.execute(select(_RUNS).where(RunRow.run_id == run_id)).one_or_none()
-        return None if row is None else _run(row)
+        return None if row is None else run_of(row)
 
     def stages(self, run_id: str) -> tuple[StageSummary, ...]:
         """Its stages without requests, in order."""
@@ -190,7 +157,7 @@ class Runs:
             rows = connection.execute(
                 select(*columns).where(StageRow.run_id == run_id).order_by(StageRow.position)
             ).all()
-        return tuple(_summary(row) for row in rows)
+        return tuple(summary_of(row) for row in rows)
 
     def list(
         self,
@@ -260,7 +227,7 @@ class Runs:
 
     def _many(self, query: Select[Any]) -> tuple[Run, ...]:
         with self._db.read() as connection:
-            return tuple(_run(row) for row in connection.execute(query).all())
+            return tuple(run_of(row) for row in connection.execute(query).all())
 
     # ---------------------------------------------------------------------------------------------- fits
 
@@ -279,145 +246,3 @@ class Runs:
         with self._db.read() as connection:
             model: bytes | None = connection.scalar(select(FitRow.model).where(FitRow.run_id == run_id))
         return model
-
-
-# ------------------------------------------------------------------------------------------- rows ↔ domain
-
-
-def _run_values(run: Run) -> dict[str, Any]:
-    capacity = run.capacity
-    return {
-        "run_id": run.run_id,
-        "target": run.target,
-        "scenario": run.scenario,
-        "status": run.status.value,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "reason": run.reason,
-        "version": run.version,
-        "slo": codec.dump_json(run.slo),
-        "verdict": run.verdict.status.value if run.verdict else None,
-        "verdict_reasons": codec.dump_json(run.verdict.reasons if run.verdict else ()),
-        "capacity": codec.dump_capacity(capacity) if capacity else None,
-        "capacity_rps": getattr(capacity, "rps", None),
-        "findings": codec.dump_json(run.findings),
-        "details": codec.dump_json(run.metadata),
-    }
-
-
-def _run(row: Row[Any]) -> Run:
-    verdict = None
-    if row.verdict is not None:
-        verdict = Verdict(VerdictStatus(row.verdict), tuple(codec.load_json(row.verdict_reasons)))
-    return Run(
-        run_id=row.run_id,
-        target=row.target,
-        scenario=row.scenario,
-        slo=codec.load_slo(row.slo),
-        started_at=row.started_at,
-        status=RunStatus(row.status),
-        verdict=verdict,
-        capacity=codec.load_capacity(row.capacity) if row.capacity else None,
-        findings=codec.load_json(row.findings),
-        ended_at=row.ended_at,
-        reason=row.reason,
-        version=row.version,
-        metadata=codec.load_json(row.details),
-    )
-
-
-def _result_values(position: int, result: StageResult) -> dict[str, Any]:
-    log = result.log
-    latency = log.latency[log.ok]
-    quantiles: Sequence[float | None] = (None, None, None)
-    if latency.size:
-        quantiles = [float(q) for q in np.quantile(latency, (0.5, 0.95, 0.99))]
-    return {
-        "position": position,
-        "name": result.stage.name,
-        "stage": codec.dump_json(result.stage),
-        "started": result.start,
-        "ended": result.end,
-        "drained": result.drained,
-        "dispatch_delay_p99": result.dispatch_delay_p99,
-        "generator_cpu": result.generator_cpu,
-        "requests": len(log),
-        "errors": int(np.count_nonzero(log.outcome != Outcome.OK)),
-        "dropped": result.dropped,
-        "offered_rps": result.offered_rps,
-        "completed_rps": result.completed_rps,
-        "p50": quantiles[0],
-        "p95": quantiles[1],
-        "p99": quantiles[2],
-        "log": codec.pack_log(log),
-        "windows": codec.pack_windows(result.windows) if result.windows else None,
-    }
-
-
-def _write_result(connection: Connection, run_id: str, position: int, result: StageResult) -> None:
-    connection.execute(
-        update(StageRow)
-        .where(StageRow.run_id == run_id, StageRow.position == position)
-        .values(**_result_values(position, result))
-    )
-    connection.execute(delete(SecondRow).where(SecondRow.run_id == run_id, SecondRow.position == position))
-
-
-def _result(connection: Connection, row: Row[Any]) -> StageResult | None:
-    stage = codec.load_stage(row.stage)
-    if row.log is None:
-        return _from_seconds(connection, row.run_id, row.position, stage)
-    windows: tuple[Window, ...] = codec.unpack_windows(row.windows) if row.windows else ()
-    return StageResult(
-        stage=stage,
-        start=row.started,
-        end=row.ended,
-        log=codec.unpack_log(row.log),
-        dropped=row.dropped,
-        drained=row.drained,
-        dispatch_delay_p99=row.dispatch_delay_p99,
-        generator_cpu=row.generator_cpu,
-        windows=windows,
-    )
-
-
-def _from_seconds(connection: Connection, run_id: str, position: int, stage: Stage) -> StageResult | None:
-    rows = connection.execute(
-        select(_SECONDS)
-        .where(SecondRow.run_id == run_id, SecondRow.position == position)
-        .order_by(SecondRow.second)
-    ).all()
-    if not rows:
-        return None
-    seconds = sum(row.ended - row.started for row in rows)
-    cpu = [row for row in rows if row.generator_cpu is not None]
-    delays = [row.dispatch_delay_p99 for row in rows if row.dispatch_delay_p99 is not None]
-    return StageResult(
-        stage=stage,
-        start=rows[0].started,
-        end=rows[-1].ended,
-        log=RequestLog.concat(codec.unpack_log(row.log) for row in rows),
-        dropped=sum(row.dropped for row in rows),
-        drained=False,
-        dispatch_delay_p99=max(delays) if delays else None,  # an upper bound of the stage's own
-        generator_cpu=sum(r.generator_cpu * (r.ended - r.started) for r in cpu) / seconds if cpu else None,
-    )
-
-
-def _summary(row: Row[Any]) -> StageSummary:
-    return StageSummary(
-        stage=codec.load_stage(row.stage),
-        start=row.started,
-        end=row.ended,
-        requests=row.requests,
-        errors=row.errors,
-        dropped=row.dropped,
-        drained=row.drained,
-        offered_rps=row.offered_rps,
-        completed_rps=row.completed_rps,
-        p50=row.p50,
-        p95=row.p95,
-        p99=row.p99,
-        dispatch_delay_p99=row.dispatch_delay_p99,
-        generator_cpu=row.generator_cpu,
-    )

@@ -2,70 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from advisor.store import Store
-
-
-def _program(name: str) -> str | None:
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return str(found[-1]) if found else shutil.which(name)
+from tests.servers.postgres import new_database, postgres_server
 
 
 @pytest.fixture(scope="session")
 def postgres_folder() -> Iterator[Path]:
-    """The socket folder of a server of our own. PostgreSQL refuses to run as root."""
-    initdb, server = _program("initdb"), _program("postgres")
-    if initdb is None or server is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    if user:
-        shutil.chown(folder, "postgres", "postgres")
-    data = folder / "data"
-    subprocess.run(
-        [*user, initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    options = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
-    arguments = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*user, server, "-D", data, *arguments], stderr=log, cwd=folder)
-    try:
-        _wait_until_ready(folder, process)
+    with postgres_server() as folder:
         yield folder
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        shutil.rmtree(folder)
-
-
-def _wait_until_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        try:
-            psycopg.connect(host=str(folder), user="postgres", dbname="postgres").close()
-        except psycopg.OperationalError:
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError((folder / "log").read_text())
-
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -73,11 +22,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/advisor.db"
-    folder = request.getfixturevalue("postgres_folder")
-    name = f"test{next(_numbers)}"
-    with psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-    return f"postgresql+psycopg://postgres@/{name}?host={folder}"
+    return new_database(request.getfixturevalue("postgres_folder"))
 
 
 @pytest.fixture

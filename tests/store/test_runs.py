@@ -21,6 +21,7 @@ from advisor.domain import (
     StageResult,
     Verdict,
     VerdictStatus,
+    Window,
 )
 from advisor.store import Second, Store
 from tests.store import strategies
@@ -28,6 +29,7 @@ from tests.store.same import same
 
 SLO = Slo((LatencyBound(0.95, 0.1),))
 _numbers = itertools.count()
+WINDOW = Window(4.0, 5.0, {"ok": 40.0}, cpu_cores=0.5)
 STAGE = Stage("warm", Arrivals.POISSON, 10.0, rate=5.0)
 
 
@@ -94,7 +96,7 @@ def test_an_interrupted_run_keeps_its_stages_and_the_seconds_of_the_last(store: 
     second = replace(STAGE, name="hot", rate=50.0)
     store.runs.begin_stage("r1", 1, second)
     store.runs.add_second("r1", 1, Second(3.0, 4.0, a_log(3, 50), 1, 0.002, 0.5))
-    store.runs.add_second("r1", 1, Second(4.0, 5.0, a_log(4, 40), 2, 0.004, 0.7))
+    store.runs.add_second("r1", 1, Second(4.0, 5.0, a_log(4, 40), 2, 0.004, 0.7, (WINDOW,)))
 
     assert store.runs.interrupt("r1", now=2000.0, reason="the advisor died")
 
@@ -106,6 +108,7 @@ def test_an_interrupted_run_keeps_its_stages_and_the_seconds_of_the_last(store: 
     assert (kept.stage, kept.start, kept.end, len(kept.log)) == (second, 3.0, 5.0, 90)
     assert (kept.dropped, kept.drained, kept.dispatch_delay_p99) == (3, False, 0.004)
     assert kept.generator_cpu == pytest.approx(0.6)
+    assert kept.windows == (WINDOW,)
     assert store.runs.stages("r1")[1].requests == 90
 
 

@@ -12,9 +12,9 @@ from advisor.domain import Outcome, RunStatus, VerdictStatus
 from advisor.errors import NotAllowed, NotFound, PayloadRejected, TargetBusy, TargetUnreachable
 from advisor.service.app import Advisor
 from advisor.service.bus import News, RunEvent
-from advisor.service.once import run_url
 from advisor.service.options import RunOptions
 from tests.integration.service.conftest import Configure, virtual_server
+from tests.servers.postgres import new_database, postgres_server
 
 pytestmark = pytest.mark.integration
 
@@ -102,6 +102,24 @@ def test_a_target_is_loaded_by_one_run_at_a_time_across_advisors(configure: Conf
     asyncio.run(scenario())
 
 
+def test_advisors_that_share_a_postgresql_share_the_target(configure: Configure) -> None:
+    async def scenario(url: str) -> None:
+        settings = configure().model_copy(update={"store": url})
+        async with Advisor(settings, background=True) as first, Advisor(settings, background=True) as second:
+            assert (first.leads, second.leads) == (True, False)
+            run = await first.start_run("sleepy", "load", RunOptions(rate=40, duration=60))
+            await _seconds(first, run.run_id, 2)
+            with pytest.raises(TargetBusy):
+                await second.start_run("sleepy", "smoke")
+            await second.abort_run(run.run_id, "asked elsewhere")
+            ended = await second.wait(run.run_id)
+            assert ended.status is RunStatus.ABORTED
+            assert len(ended.stages[0].log) > 20
+
+    with postgres_server() as folder:
+        asyncio.run(scenario(new_database(folder)))
+
+
 def test_stopping_the_advisor_aborts_its_runs_and_keeps_them(configure: Configure) -> None:
     settings = configure()
 
@@ -154,44 +172,13 @@ def test_an_unknown_target_is_answered_with_those_there_are(configure: Configure
     asyncio.run(scenario())
 
 
-def test_a_run_of_a_url_needs_no_configuration_and_leaves_no_file(
-    configure: Configure, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path_factory.mktemp("temporary")
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    heard: list[News] = []
-
-    run = asyncio.run(
-        run_url(configure().targets[0], "smoke", RunOptions(), news=lambda event: heard.append(event.kind))
-    )
-
-    assert run.status is RunStatus.DONE
-    assert len(run.stages[0].log) == 5
-    assert heard[-1] is News.DONE
-    assert list(folder.iterdir()) == []
-
-
-def test_a_run_of_a_url_stops_when_told(configure: Configure) -> None:
-    async def scenario() -> RunStatus:
-        stop = asyncio.Event()
-
-        def hear(event: RunEvent) -> None:
-            if event.kind is News.SECOND:
-                stop.set()
-
-        options = RunOptions(rate=20, duration=60)
-        run = await run_url(configure().targets[0], "load", options, news=hear, stop=stop)
-        assert len(run.stages[0].log)
-        return run.status
-
-    assert asyncio.run(scenario()) is RunStatus.ABORTED
-
-
 def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> None:
-    """One worker, work exactly 10 ms, p95 ≤ 30 ms. How exact the answer is, the benchmarks tell."""
-    truth = _highest_rate(work=0.010, p95=0.030)
-    with virtual_server("--workers", "1", "--mean", "0.01", "--cv", "0") as port:
-        settings = configure(url=f"http://127.0.0.1:{port}", slo={"latency": {"p95": "30ms"}}, demand_rps=500)
+    """One worker, work exactly 40 ms, p95 ≤ 120 ms. How exact the answer is, the benchmarks tell."""
+    truth = _highest_rate(work=0.040, p95=0.120)
+    with virtual_server("--workers", "1", "--mean", "0.04", "--cv", "0") as port:
+        settings = configure(
+            url=f"http://127.0.0.1:{port}", slo={"latency": {"p95": "120ms"}}, demand_rps=500
+        )
 
         async def scenario() -> None:
             async with Advisor(settings) as advisor:
@@ -203,7 +190,7 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
                 assert ended.capacity is not None
                 rps = getattr(ended.capacity, "rps", None)
                 assert rps is not None, ended.capacity
-                assert 0.6 * truth < rps < 1.2 * truth
+                assert 0.6 * truth < rps < 1.3 * truth
                 assert found.capacity == ended.capacity
                 assert found.replicas is not None
                 assert bigger.replicas is not None

@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("dispatch_delay_p99", sa.Double(), nullable=True),
         sa.Column("generator_cpu", sa.Double(), nullable=True),
         sa.Column("log", sa.LargeBinary(), nullable=False),
+        sa.Column("windows", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
             ["run_id"], ["runs.run_id"], name=op.f("fk_run_seconds_run_id"), ondelete="CASCADE"
         ),

@@ -1,0 +1,202 @@
+"""Rows of runs, stages and seconds as domain objects, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, delete, select, update
+
+from advisor.domain import (
+    Outcome,
+    RequestLog,
+    Run,
+    RunStatus,
+    Stage,
+    StageResult,
+    Verdict,
+    VerdictStatus,
+    Window,
+)
+from advisor.store import codec
+from advisor.store.models import SecondRow, StageRow
+
+_SECONDS = SecondRow.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """What one second of a stage adds: requests that ended in it, readings of the sidecar."""
+
+    start: float
+    end: float
+    log: RequestLog
+    dropped: int = 0
+    dispatch_delay_p99: float | None = None
+    generator_cpu: float | None = None
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageSummary:
+    """A stage without its requests. Quantiles (s) are of successful requests, from the intended start.
+
+    `start`, `end` and the figures are None while the stage runs.
+    """
+
+    stage: Stage
+    start: float | None
+    end: float | None
+    requests: int | None
+    errors: int | None
+    dropped: int | None
+    drained: bool | None
+    offered_rps: float | None
+    completed_rps: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    dispatch_delay_p99: float | None
+    generator_cpu: float | None
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    capacity = run.capacity
+    return {
+        "run_id": run.run_id,
+        "target": run.target,
+        "scenario": run.scenario,
+        "status": run.status.value,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "reason": run.reason,
+        "version": run.version,
+        "slo": codec.dump_json(run.slo),
+        "verdict": run.verdict.status.value if run.verdict else None,
+        "verdict_reasons": codec.dump_json(run.verdict.reasons if run.verdict else ()),
+        "capacity": codec.dump_capacity(capacity) if capacity else None,
+        "capacity_rps": getattr(capacity, "rps", None),
+        "findings": codec.dump_json(run.findings),
+        "details": codec.dump_json(run.metadata),
+    }
+
+
+def run_of(row: Row[Any]) -> Run:
+    verdict = None
+    if row.verdict is not None:
+        verdict = Verdict(VerdictStatus(row.verdict), tuple(codec.load_json(row.verdict_reasons)))
+    return Run(
+        run_id=row.run_id,
+        target=row.target,
+        scenario=row.scenario,
+        slo=codec.load_slo(row.slo),
+        started_at=row.started_at,
+        status=RunStatus(row.status),
+        verdict=verdict,
+        capacity=codec.load_capacity(row.capacity) if row.capacity else None,
+        findings=codec.load_json(row.findings),
+        ended_at=row.ended_at,
+        reason=row.reason,
+        version=row.version,
+        metadata=codec.load_json(row.details),
+    )
+
+
+def result_values(position: int, result: StageResult) -> dict[str, Any]:
+    log = result.log
+    latency = log.latency[log.ok]
+    quantiles: Sequence[float | None] = (None, None, None)
+    if latency.size:
+        quantiles = [float(q) for q in np.quantile(latency, (0.5, 0.95, 0.99))]
+    return {
+        "position": position,
+        "name": result.stage.name,
+        "stage": codec.dump_json(result.stage),
+        "started": result.start,
+        "ended": result.end,
+        "drained": result.drained,
+        "dispatch_delay_p99": result.dispatch_delay_p99,
+        "generator_cpu": result.generator_cpu,
+        "requests": len(log),
+        "errors": int(np.count_nonzero(log.outcome != Outcome.OK)),
+        "dropped": result.dropped,
+        "offered_rps": result.offered_rps,
+        "completed_rps": result.completed_rps,
+        "p50": quantiles[0],
+        "p95": quantiles[1],
+        "p99": quantiles[2],
+        "log": codec.pack_log(log),
+        "windows": codec.pack_windows(result.windows) if result.windows else None,
+    }
+
+
+def write_result(connection: Connection, run_id: str, position: int, result: StageResult) -> None:
+    connection.execute(
+        update(StageRow)
+        .where(StageRow.run_id == run_id, StageRow.position == position)
+        .values(**result_values(position, result))
+    )
+    connection.execute(delete(SecondRow).where(SecondRow.run_id == run_id, SecondRow.position == position))
+
+
+def result_of(connection: Connection, row: Row[Any]) -> StageResult | None:
+    stage = codec.load_stage(row.stage)
+    if row.log is None:
+        return from_seconds(connection, row.run_id, row.position, stage)
+    windows: tuple[Window, ...] = codec.unpack_windows(row.windows) if row.windows else ()
+    return StageResult(
+        stage=stage,
+        start=row.started,
+        end=row.ended,
+        log=codec.unpack_log(row.log),
+        dropped=row.dropped,
+        drained=row.drained,
+        dispatch_delay_p99=row.dispatch_delay_p99,
+        generator_cpu=row.generator_cpu,
+        windows=windows,
+    )
+
+
+def from_seconds(connection: Connection, run_id: str, position: int, stage: Stage) -> StageResult | None:
+    rows = connection.execute(
+        select(_SECONDS)
+        .where(SecondRow.run_id == run_id, SecondRow.position == position)
+        .order_by(SecondRow.second)
+    ).all()
+    if not rows:
+        return None
+    seconds = sum(row.ended - row.started for row in rows)
+    cpu = [row for row in rows if row.generator_cpu is not None]
+    delays = [row.dispatch_delay_p99 for row in rows if row.dispatch_delay_p99 is not None]
+    return StageResult(
+        stage=stage,
+        start=rows[0].started,
+        end=rows[-1].ended,
+        log=RequestLog.concat(codec.unpack_log(row.log) for row in rows),
+        dropped=sum(row.dropped for row in rows),
+        drained=False,
+        dispatch_delay_p99=max(delays) if delays else None,  # an upper bound of the stage's own
+        generator_cpu=sum(r.generator_cpu * (r.ended - r.started) for r in cpu) / seconds if cpu else None,
+        windows=tuple(window for row in rows if row.windows for window in codec.unpack_windows(row.windows)),
+    )
+
+
+def summary_of(row: Row[Any]) -> StageSummary:
+    return StageSummary(
+        stage=codec.load_stage(row.stage),
+        start=row.started,
+        end=row.ended,
+        requests=row.requests,
+        errors=row.errors,
+        dropped=row.dropped,
+        drained=row.drained,
+        offered_rps=row.offered_rps,
+        completed_rps=row.completed_rps,
+        p50=row.p50,
+        p95=row.p95,
+        p99=row.p99,
+        dispatch_delay_p99=row.dispatch_delay_p99,
+        generator_cpu=row.generator_cpu,
+    )
