@@ -191,7 +191,7 @@ class ProcessSource:
                     continue
                 for member in (process, *process.children(recursive=True)):
                     tree.setdefault(processes.key_of(member), member)
-            except psutil.NoSuchProcess:
+            except psutil.Error:
                 continue
         return {key: process for key, process in tree.items() if process.pid != self._own_pid}
 
@@ -280,7 +280,7 @@ def _read_member(process: psutil.Process, keys: dict[int, ProcessKey]) -> _Membe
             cpu = process.cpu_times()
             memory = process.memory_info()
             parent = keys.get(process.ppid())
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return None
     return _Member(
         CpuUse(parent, cpu.user + cpu.system, cpu.children_user + cpu.children_system),

@@ -97,7 +97,7 @@ def by_port(port: int, own_pid: int) -> list[psutil.Process]:
                 holders.append(psutil.Process(pid))
         except PermissionError:
             denied += 1
-        except (OSError, psutil.NoSuchProcess):
+        except (OSError, psutil.Error):
             continue  # it ended while we looked
     if holders:
         return topmost(holders)
@@ -138,5 +138,5 @@ def topmost(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 def _ancestors(process: psutil.Process) -> list[int]:
     try:
         return [parent.pid for parent in process.parents()]
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return []

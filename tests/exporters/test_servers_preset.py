@@ -119,3 +119,10 @@ def test_shipped_presets_say_where_they_are_documented():
         assert preset.title
         assert preset.address is not None
         assert preset.detect
+
+
+def test_presets_travel_with_the_wheel():
+    """A folder that is no package would be left out of it: its `__file__` is None."""
+    import exporters.servers.presets as package
+
+    assert package.__file__ is not None

@@ -1,0 +1,1 @@
+"""Files of model servers, read by `exporters.servers.preset`."""
