@@ -117,6 +117,44 @@ class RequestLog:
         return merged.select(np.argsort(merged.intended, kind="stable").astype(np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class StreamLog:
+    """One row a streamed answer that brought tokens (s): `first` and `last` are the times of its tokens.
+
+    `gaps` counts the times between one token and the next, of all answers together.
+    """
+
+    intended: Floats
+    sent: Floats
+    first: Floats
+    last: Floats
+    tokens: Ints
+    gaps: Histogram
+
+    def __len__(self) -> int:
+        return int(self.intended.size)
+
+    @property
+    def ttft(self) -> Floats:
+        """Time to first token from the intended start (s)."""
+        return self.first - self.intended
+
+    @staticmethod
+    def concat(logs: Iterable[StreamLog]) -> StreamLog | None:
+        """All rows of several logs whose `gaps` have the same bounds; None without rows."""
+        parts = [log for log in logs if len(log)]
+        if not parts:
+            return None
+        return StreamLog(
+            np.concatenate([p.intended for p in parts]),
+            np.concatenate([p.sent for p in parts]),
+            np.concatenate([p.first for p in parts]),
+            np.concatenate([p.last for p in parts]),
+            np.concatenate([p.tokens for p in parts]),
+            Histogram(parts[0].gaps.bounds, np.sum([p.gaps.counts for p in parts], axis=0)),
+        )
+
+
 class Arrivals(StrEnum):
     """How a stage spaces its requests."""
 
@@ -183,6 +221,7 @@ class StageResult:
     dispatch_delay_p99: float | None = None
     generator_cpu: float | None = None  # cores used by the generator, 1.0 is one full core
     windows: tuple[Window, ...] = ()  # the sidecar's view, where there is one
+    streams: StreamLog | None = None  # of streamed answers
 
     @property
     def offered_rps(self) -> float | None:

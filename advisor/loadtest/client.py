@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from advisor import errors
-from advisor.domain import RequestLog, Stage, StageResult
+from advisor.domain import RequestLog, Stage, StageResult, StreamLog
 from advisor.loadtest import protocol
 from advisor.loadtest.protocol import Failure, Ready, SecondRecord, Setup, StageEnd
 
@@ -107,10 +107,13 @@ class Engine:
         """
         await self._send(protocol.encode(stage))
         logs: list[RequestLog] = []
+        streams: list[StreamLog] = []
         while True:
             message = await self._receive()
             if isinstance(message, SecondRecord):
                 logs.append(message.log)
+                if message.streams is not None:
+                    streams.append(message.streams)
                 yield message
             elif isinstance(message, StageEnd):
                 yield StageResult(
@@ -122,6 +125,7 @@ class Engine:
                     drained=message.drained,
                     dispatch_delay_p99=message.dispatch_delay_p99,
                     generator_cpu=message.cpu,
+                    streams=StreamLog.concat(streams),
                 )
                 return
             else:

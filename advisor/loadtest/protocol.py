@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.domain import Arrivals, Floats, Outcome, RampStop, RequestLog, Stage
+from advisor.domain import Arrivals, Floats, Histogram, Outcome, RampStop, RequestLog, Stage, StreamLog
 
 # DDSketch (Masson, Rim, Lee, VLDB 2019): buckets (γ^(i-1), γ^i] with γ = (1+α)/(1-α) give α relative error.
 RELATIVE_ERROR = 0.01
@@ -108,7 +108,8 @@ class SecondRecord:
     """What happened in one second of a stage; the last one of a stage may be shorter.
 
     `log` holds every request that ended in it; `counts` its outcomes by name; `histogram` the latency of the
-    successful ones by DDSketch bucket; `cpu` the generator's own use in cores.
+    successful ones by DDSketch bucket; `streams` the streamed answers; `cpu` the
+    generator's own use in cores.
     """
 
     stage: str
@@ -122,6 +123,7 @@ class SecondRecord:
     cpu: float
     dispatch_delay_p50: float | None = None
     dispatch_delay_p99: float | None = None
+    streams: StreamLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,15 @@ def histogram_quantile(histogram: Mapping[int, int], quantile: float) -> float |
     return bucket_seconds(max(histogram))
 
 
+def gap_histogram(gaps: Floats) -> Histogram:
+    """Times between tokens (s) on the fixed bounds that all generators share: each 2 % above the last."""
+    index = np.searchsorted(_GAP_BOUNDS, gaps)
+    return Histogram(_GAP_BOUNDS, np.bincount(index, minlength=_GAP_BOUNDS.size + 1).astype(float))
+
+
+_GAP_BOUNDS = _GAMMA ** np.arange(np.log(1e-5) // _LOG_GAMMA, np.log(300) // _LOG_GAMMA + 1)
+
+
 # ----------------------------------------------------------------------------------------------------- wire
 
 
@@ -225,7 +236,12 @@ def _plain(message: Message) -> dict[str, Any]:
         case Ready():
             return {"type": "ready", **asdict(message)}
         case SecondRecord():
-            data = {name: getattr(message, name) for name in SecondRecord.__slots__ if name != "log"}
+            data = {
+                name: getattr(message, name)
+                for name in SecondRecord.__slots__
+                if name not in {"log", "streams"}
+            }
+            data["streams"] = _pack_streams(message.streams) if message.streams else None
             return {"type": "second", **data, "log": _pack(message.log)}
         case StageEnd():
             return {"type": "stage_end", **asdict(message)}
@@ -249,6 +265,28 @@ def _unpack(columns: Mapping[str, str]) -> RequestLog:
         np.frombuffer(base64.b64decode(columns[name]), dtype).copy() for name, dtype in _COLUMNS.items()
     )
     return RequestLog(intended, sent, end, outcome, kind)
+
+
+_STREAM_COLUMNS = {"intended": "<f8", "sent": "<f8", "first": "<f8", "last": "<f8", "tokens": "<i8"}
+
+
+def _pack_streams(log: StreamLog) -> dict[str, Any]:
+    columns = {
+        name: base64.b64encode(np.ascontiguousarray(getattr(log, name), dtype).tobytes()).decode()
+        for name, dtype in _STREAM_COLUMNS.items()
+    }
+    full = np.flatnonzero(log.gaps.counts)
+    return {**columns, "gaps": [full.tolist(), log.gaps.counts[full].tolist()]}
+
+
+def _unpack_streams(data: dict[str, Any]) -> StreamLog:
+    counts = np.zeros(_GAP_BOUNDS.size + 1)
+    index, values = data["gaps"]
+    counts[index] = values
+    intended, sent, first, last, tokens = (
+        np.frombuffer(base64.b64decode(data[name]), dtype).copy() for name, dtype in _STREAM_COLUMNS.items()
+    )
+    return StreamLog(intended, sent, first, last, tokens, Histogram(_GAP_BOUNDS, counts))
 
 
 def _setup(data: dict[str, Any]) -> Setup:
@@ -289,7 +327,13 @@ def _stage(data: dict[str, Any]) -> Stage:
 
 def _second(data: dict[str, Any]) -> SecondRecord:
     histogram = {int(index): count for index, count in data.pop("histogram").items()}
-    return SecondRecord(histogram=histogram, log=_unpack(data.pop("log")), **data)
+    streams = data.pop("streams")
+    return SecondRecord(
+        histogram=histogram,
+        log=_unpack(data.pop("log")),
+        streams=_unpack_streams(streams) if streams else None,
+        **data,
+    )
 
 
 _BUILD: Mapping[str, Any] = {

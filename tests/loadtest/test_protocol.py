@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from advisor.domain import Arrivals, RampStop, RequestLog, Stage
+from advisor.domain import Arrivals, RampStop, RequestLog, Stage, StreamLog
 from advisor.loadtest import protocol
 from advisor.loadtest.protocol import (
     Caps,
@@ -86,6 +86,27 @@ def test_request_columns_survive_to_the_bit(rows) -> None:
     for name in ("intended", "sent", "end", "outcome", "kind"):
         assert np.array_equal(getattr(back.log, name), getattr(log, name))
         assert getattr(back.log, name).flags.writeable
+
+
+def test_streams_survive() -> None:
+    gaps = protocol.gap_histogram(np.array([0.01, 0.0101, 5.0, 1e-9, 1e9]))
+    rows = [np.array([1.0, 2.0])] * 4
+    streams = StreamLog(*rows, tokens=np.array([3, 2]), gaps=gaps)
+    record = SecondRecord("s", 1.0, 2.0, {}, {}, RequestLog.empty(), 0, 0, 0.1, streams=streams)
+    back = protocol.decode(protocol.encode(record))
+    assert isinstance(back, SecondRecord)
+    both = StreamLog.concat([streams, back.streams])
+    assert len(both) == 4
+    assert both.tokens.tolist() == [3, 2, 3, 2]
+    assert both.gaps.total == 10
+    assert both.gaps.counts.tolist() == (2 * gaps.counts).tolist()
+    assert StreamLog.concat([]) is None
+
+
+@given(st.floats(1e-5, 200))
+def test_gaps_are_within_two_percent_of_their_bounds(gap) -> None:
+    histogram = protocol.gap_histogram(np.array([gap]))
+    assert histogram.quantile(1.0) == pytest.approx(gap, rel=0.021)
 
 
 def test_words_and_nonsense() -> None:

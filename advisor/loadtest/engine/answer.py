@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from geventhttpclient._parser import HTTPResponseParser
 
 
@@ -14,6 +16,8 @@ class Answer(HTTPResponseParser):
     def __init__(self, *, head: bool) -> None:
         super().__init__()
         self.complete = False
+        self.times: Sequence[float] = ()  # when the tokens of a stream arrived
+        self.now = 0.0  # when the bytes that are being fed arrived
         self.untouched = True  # no byte of it has arrived
         self.surplus = False  # bytes after the answer: the connection cannot be used again
         self._head = head
@@ -34,7 +38,10 @@ class Answer(HTTPResponseParser):
     def _on_headers_complete(self) -> bool:
         return self._head  # True: there is no body, whatever the headers say
 
+    def _on_body(self, data: bytearray) -> None:
+        pass
+
     def _ignore(self, _: object) -> None:
         pass
 
-    _on_status = _on_header_field = _on_header_value = _on_body = _ignore
+    _on_status = _on_header_field = _on_header_value = _ignore

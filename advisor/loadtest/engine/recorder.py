@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from advisor.domain import Floats, Outcome, RequestLog
-from advisor.loadtest.protocol import OUTCOMES, SecondRecord, latency_buckets
+from advisor.domain import Floats, Outcome, RequestLog, StreamLog
+from advisor.loadtest.protocol import OUTCOMES, SecondRecord, gap_histogram, latency_buckets
 
 
 @dataclass(slots=True)
@@ -21,6 +23,8 @@ class Columns:
     outcome: array[int] = field(default_factory=lambda: array("b"))
     kind: array[int] = field(default_factory=lambda: array("h"))
     delays: array[float] = field(default_factory=lambda: array("d"))  # of all that were dispatched
+    streams: list[tuple[float, float, float, float, int]] = field(default_factory=list)
+    gaps: array[float] = field(default_factory=lambda: array("d"))  # between tokens
 
     def add(self, intended: float, sent: float, end: float, outcome: int, kind: int) -> None:
         """One more request."""
@@ -29,6 +33,25 @@ class Columns:
         self.end.append(end)
         self.outcome.append(outcome)
         self.kind.append(kind)
+
+    def add_stream(self, intended: float, sent: float, tokens: Sequence[float]) -> None:
+        """The times of one answer's tokens."""
+        self.streams.append((intended, sent, tokens[0], tokens[-1], len(tokens)))
+        self.gaps.extend(b - a for a, b in itertools.pairwise(tokens))
+
+    def stream_log(self, epoch: float) -> StreamLog | None:
+        """Streamed answers with times as seconds since `epoch`; None without any."""
+        if not self.streams:
+            return None
+        intended, sent, first, last, tokens = (np.array(c) for c in zip(*self.streams, strict=True))
+        return StreamLog(
+            intended - epoch,
+            sent - epoch,
+            first - epoch,
+            last - epoch,
+            tokens.astype(np.int64),
+            gap_histogram(np.array(self.gaps)),
+        )
 
     def log(self, epoch: float) -> RequestLog:
         """Times as seconds since `epoch`, sorted by the intended time."""
@@ -75,4 +98,5 @@ def second_record(
         cpu=cpu,
         dispatch_delay_p50=p50,
         dispatch_delay_p99=p99,
+        streams=columns.stream_log(epoch),
     )

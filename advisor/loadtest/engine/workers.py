@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import gevent
@@ -17,6 +17,7 @@ from locust.env import Environment
 from advisor.domain import Outcome
 from advisor.loadtest.engine.answer import Answer
 from advisor.loadtest.engine.connection import Address, Connection, OutOfResourcesError, connect
+from advisor.loadtest.engine.events import Stream
 from advisor.loadtest.engine.recorder import Columns
 from advisor.loadtest.engine.wire import Wire
 from advisor.loadtest.protocol import Connections, Setup
@@ -153,8 +154,9 @@ class _Worker:
         self.serial += 1
         pool.busy[self] = begin + pool.timeout
         failure: Exception | None = None
+        tokens: Sequence[float] = ()
         try:
-            outcome, end = self._exchange(wire)
+            outcome, end, tokens = self._exchange(wire)
         except (OSError, HTTPParseError, _TimedOutError, _CancelledError, OutOfResourcesError) as error:
             end = _now()
             self.disconnect()
@@ -167,6 +169,8 @@ class _Worker:
             pool.dropped += 1  # the machine's lack, not the server's failure
         else:
             pool.columns.add(intended, self.sent, end, outcome, wire.kind)
+            if tokens and outcome is Outcome.OK:
+                pool.columns.add_stream(intended, self.sent, tokens)
             pool.events.fire(
                 request_type=wire.method,
                 name=wire.name,
@@ -179,8 +183,8 @@ class _Worker:
         if pool.on_end is not None:
             pool.on_end(end - intended, outcome)
 
-    def _exchange(self, wire: Wire) -> tuple[Outcome, float]:
-        """The outcome, and when the last byte was there."""
+    def _exchange(self, wire: Wire) -> tuple[Outcome, float, Sequence[float]]:
+        """The outcome, when the last byte was there, and when each token of a stream was."""
         while True:
             connection, reused = self.connection, self.connection is not None
             if connection is None:
@@ -190,7 +194,7 @@ class _Worker:
             # A server that refuses a body early may have answered before it closed: read on.
             with contextlib.suppress(OSError):
                 connection.send(wire.data)
-            answer = Answer(head=wire.head)
+            answer = Stream(head=wire.head) if wire.streaming else Answer(head=wire.head)
             try:
                 end = _read(connection, answer)
             except OSError:
@@ -201,7 +205,7 @@ class _Worker:
                 raise
             if not (self.pool.reuse and answer.reusable):
                 self.disconnect()
-            return outcome_of(answer.get_code(), wire.expected), end
+            return outcome_of(answer.get_code(), wire.expected), end, answer.times
 
 
 class _Unexpected(Exception):  # noqa: N818 - what Locust's listeners see of an answer that was not expected
@@ -211,7 +215,7 @@ class _Unexpected(Exception):  # noqa: N818 - what Locust's listeners see of an 
 def _read(connection: Connection, answer: Answer) -> float:
     while True:
         data = connection.receive()
-        end = _now()
+        answer.now = end = _now()
         if data:
             answer.untouched = False
         elif answer.untouched:
