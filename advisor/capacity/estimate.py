@@ -9,7 +9,7 @@ import numpy as np
 
 from advisor.capacity import bottleneck
 from advisor.capacity.agreement import Seen, agreement, clip, directly_seen
-from advisor.capacity.identification import Identification, identify
+from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
     Regression,
     ServiceDemand,
@@ -33,6 +33,14 @@ class Quick:
     interval: tuple[float, float]
     saturation_rps: float | None
     form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """The answer, and the identified server where it is the one that answers."""
+
+    answer: Capacity | Refusal
+    model: ServerModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,32 @@ def estimate(
     form of server explains the run and stages were seen on both sides of the knee. No estimate contradicts a
     stage that met the objective by itself. `cpu_limit_cores` defaults to what the windows tell.
     """
+    return estimate_with_model(
+        stages,
+        slo,
+        cpu_limit_cores=cpu_limit_cores,
+        known_slots=known_slots,
+        run_id=run_id,
+        measured_at=measured_at,
+        seed=seed,
+    ).answer
+
+
+def estimate_with_model(
+    stages: Sequence[StageResult],
+    slo: Slo,
+    *,
+    cpu_limit_cores: float | None = None,
+    known_slots: int | None = None,
+    run_id: str | None = None,
+    measured_at: float | None = None,
+    seed: int = 0,
+) -> Estimated:
+    """As `estimate`, with the identified server beside it: it answers other objectives later, without a run."""
     context = Context(cpu_limit_cores or _cpu_limit(stages), known_slots, run_id, measured_at, seed)
     log = RequestLog.concat(stage.log for stage in stages)
     if not len(log):
-        return Refusal("no request was answered")
+        return Estimated(Refusal("no request was answered"))
     found = identify(
         log,
         slo,
@@ -107,18 +137,18 @@ def estimate(
     seen = directly_seen(stages, slo)
     if isinstance(found, Identification):
         if found.rps > _FARTHEST * found.top_rate:
-            return _too_far(found.rps, found.top_rate, seen)
-        return _finish(_identified(found, regression, demand, stages, context), seen)
+            return Estimated(_too_far(found.rps, found.top_rate, seen))
+        return Estimated(_finish(_identified(found, regression, demand, stages, context), seen), found.model)
     if found.infeasible and seen.met is None:
-        return found
+        return Estimated(found)
     if isinstance(regression, Refusal):
         at_least = max((r for r in (found.at_least, regression.at_least, seen.met) if r), default=None)
         infeasible = regression.infeasible and seen.met is None
         reason = regression.reason if infeasible else f"{found.reason} The regression: {regression.reason}."
-        return Refusal(reason, at_least, infeasible)
+        return Estimated(Refusal(reason, at_least, infeasible))
     if not regression.estimate.bracketed:
-        return Refusal(found.reason, at_least=seen.met or found.at_least)
-    return _finish(_regressed(regression, found, stages, context), seen)
+        return Estimated(Refusal(found.reason, at_least=seen.met or found.at_least))
+    return Estimated(_finish(_regressed(regression, found, stages, context), seen))
 
 
 def estimate_production(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from advisor.demand.history import DemandHistory
@@ -84,7 +85,7 @@ def recommend(
         replicas=replicas,
         autoscaling=autoscaling,
         simulation=simulation,
-        forecast=forecast,
+        forecast=_sized(forecast, capacity, policy) if forecast is not None else None,
         warnings=tuple(warnings),
     )
 
@@ -109,6 +110,16 @@ def choose(
         return None
     missing = [_unserved(s) for s in (rate, held, queue) if s is not None]
     return Autoscaling(cores, tuple(missing), load.rps, down_window)
+
+
+def _sized(forecast: Forecast, capacity: Capacity, policy: ScalingPolicy) -> Forecast:
+    """The forecast with the replicas that each horizon takes, within the policy's bounds."""
+    horizons = []
+    for horizon in forecast.horizons:
+        count = replicas_for(horizon.rps, capacity.interval[0], policy.failure_tolerance)
+        count = min(max(count, policy.min_replicas), policy.max_replicas)
+        horizons.append(replace(horizon, replicas=count))
+    return replace(forecast, horizons=tuple(horizons))
 
 
 def _unserved(declined: Signal) -> Signal:

@@ -72,8 +72,8 @@ def test_an_external_average_divides_the_total_whatever_is_ready():
 
 
 def test_the_documented_scale_down_of_eighty_replicas():
-    """Pods 4 and Percent 10 a minute, Max: 10 % of 80 are 8 pods; of 72 they are 7.2, rounded up to 8; once 10 %
-    of the pods are no more than 4, it is four a minute."""
+    """Pods 4 and Percent 10 a minute, Max: 10 % of 80 are 8 pods; of 72 they are 7.2, rounded up to 8; once
+    10 % of the pods are no more than 4, it is four a minute."""
     down = Rules((Policy("Pods", 4, 60.0), Policy("Percent", 10, 60.0)), 0.0)
     controller = Controller(1, 100, down=down)
     now, current, seen = 0.0, 80, [80]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.domain import AdviceStatus, Demand, Limit, Refusal
+from advisor.domain import AdviceStatus, Demand, Forecast, ForecastHorizon, Limit, Refusal
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
 from tests.scaling.advice import NOW, SLO, capacity
@@ -76,3 +76,13 @@ def test_without_demand_the_target_still_stands():
 
 def test_the_same_input_gives_the_same_advice():
     assert advise(capacity()) == advise(capacity())
+
+
+def test_a_forecast_is_given_its_replicas():
+    horizons = (ForecastHorizon("next day", 86400.0, 900.0, (800.0, 990.0)),)
+    advice = advise(capacity(), forecast=Forecast("seasonal", 0.05, horizons, 1800.0, NOW))
+    assert advice.forecast.horizons[0].replicas == 15  # ⌈900 / 65⌉ + 1
+
+
+def test_a_longer_down_window_reaches_the_autoscaler():
+    assert advise(capacity(), down_window=1800).autoscaling.down_window_seconds == 1800
