@@ -177,7 +177,7 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
     truth = _highest_rate(work=0.040, p95=0.120)
     with virtual_server("--workers", "1", "--mean", "0.04", "--cv", "0") as port:
         settings = configure(
-            url=f"http://127.0.0.1:{port}", slo={"latency": {"p95": "120ms"}}, demand_rps=500
+            url=f"http://127.0.0.1:{port}", slo={"latency": {"p95": "120ms"}}, demand_rps=50
         )
 
         async def scenario() -> None:
@@ -185,7 +185,7 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
                 run = await advisor.start_run("sleepy", "capacity", RunOptions(budget=25))
                 ended = await advisor.wait(run.run_id)
                 found = await advisor.recommendation("sleepy")
-                bigger = await advisor.recommendation("sleepy", demand_rps=1000)
+                bigger = await advisor.recommendation("sleepy", demand_rps=100)
 
                 assert ended.capacity is not None
                 rps = getattr(ended.capacity, "rps", None)
