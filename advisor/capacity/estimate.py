@@ -119,7 +119,7 @@ def estimate_with_model(
     measured_at: float | None = None,
     seed: int = 0,
 ) -> Estimated:
-    """As `estimate`, with the identified server beside it: it answers other objectives later, without a run."""
+    """As `estimate`, with the identified server, which answers other objectives later without a run."""
     context = Context(cpu_limit_cores or _cpu_limit(stages), known_slots, run_id, measured_at, seed)
     log = RequestLog.concat(stage.log for stage in stages)
     if not len(log):

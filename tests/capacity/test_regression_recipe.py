@@ -192,3 +192,19 @@ def test_a_stage_with_too_few_answers_is_no_point():
     queue = Queue(100.0, 7)
     queue.poisson(1.0, 20.0)
     assert points_of_stages(queue.stages, LatencyBound(0.95, 0.1)) == []
+
+
+def test_single_requests_behind_a_backlog_are_no_idle_server():
+    queue = Queue(100.0, 8)
+    queue.single()
+    queue.poisson(60.0)
+    queue.poisson(300.0)
+    late = queue.single()
+    log = type(late.log)(
+        late.log.intended, late.log.sent, late.log.end + 5.0, late.log.outcome, late.log.kind
+    )
+    queue.stages[-1] = StageResult(late.stage, late.start, late.end, log)
+    points = points_of_stages(queue.stages, LatencyBound(0.95, 0.1))
+    assert points[0].rate == 0.0
+    assert len(points) == 3
+    assert points[0].quantile < 0.1

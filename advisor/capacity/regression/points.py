@@ -58,15 +58,22 @@ def fewest_answers(quantile: float) -> float:
 
 
 def points_of_stages(stages: Sequence[StageResult], bound: LatencyBound) -> list[LoadPoint]:
-    """One point an open-loop or single-stream stage, sorted by rate; too few answers give none."""
-    points = (_point_of_stage(stage, bound) for stage in stages)
+    """One point an open-loop stage, sorted by rate; too few answers give none.
+
+    Of the single streams before any load the last is a point too: it is warm, and behind no backlog.
+    """
+    alone = 0
+    while alone < len(stages) and stages[alone].stage.arrivals is Arrivals.SINGLE:
+        alone += 1
+    used = [stage for stage in stages[alone:] if stage.stage.arrivals in OPEN_LOOP]
+    points = (_point_of_stage(stage, bound) for stage in (*stages[max(alone - 1, 0) : alone], *used))
     return sorted((point for point in points if point is not None), key=lambda point: point.rate)
 
 
 def _point_of_stage(result: StageResult, bound: LatencyBound) -> LoadPoint | None:
     single = result.stage.arrivals is Arrivals.SINGLE
     seconds = result.end - result.start
-    if seconds <= 0 or not (single or result.stage.arrivals in OPEN_LOOP):
+    if seconds <= 0:
         return None
     log = result.log
     latency = log.latency[log.ok]
