@@ -10,6 +10,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -140,6 +141,11 @@ def install(app: FastAPI) -> None:
         )
         return respond(problem)
 
+    async def store_error(request: Request, error: Exception) -> ProblemResponse:
+        _log.error("%s %s: the store failed", request.method, request.url.path, exc_info=error)
+        detail = f"the store does not answer: {str(error).splitlines()[0]}"
+        return respond(of_status(HTTPStatus.SERVICE_UNAVAILABLE, detail, instance=request.url.path))
+
     async def unexpected(request: Request, error: Exception) -> ProblemResponse:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         detail = f"this should not happen: {type(error).__name__}"
@@ -150,4 +156,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AdvisorError, advisor_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid_request)
+    app.add_exception_handler(SQLAlchemyError, store_error)
     app.add_exception_handler(Exception, unexpected)

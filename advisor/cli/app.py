@@ -13,6 +13,7 @@ from advisor.errors import AdvisorError
 
 CRASHED = 3  # no evidence came of it
 INTERRUPTED = 130
+STORE_HINT = "see whether its disk is full, or its server down; 'store' in the configuration names it"
 
 app = typer.Typer(
     name="capacity-advisor",
@@ -69,5 +70,15 @@ def main() -> None:
     except Exception as error:
         if _State.debug:
             raise
-        console.show_crash(error)
+        if _of_the_store(error):
+            console.show_error(
+                AdvisorError(f"the store failed: {str(error).splitlines()[0]}", hint=STORE_HINT)
+            )
+        else:
+            console.show_crash(error)
         sys.exit(CRASHED)
+
+
+def _of_the_store(error: Exception) -> bool:
+    """By name, because importing SQLAlchemy for a `--help` would take longer than the help itself."""
+    return any(kind.__module__.startswith("sqlalchemy.") for kind in type(error).__mro__)

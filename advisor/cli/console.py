@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import sys
 import traceback
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from rich.console import Console
@@ -52,6 +54,23 @@ def show_crash(error: BaseException) -> None:
         console.print(
             Text.assemble(("hint: ", "bold cyan"), f"the traceback is in {path}: {REPORT}"), soft_wrap=True
         )
+
+
+def log_to_file() -> None:
+    """Logs of a command go to a file: its stderr is for the person."""
+    handler: logging.Handler
+    try:
+        state_folder().mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(
+            state_folder() / "capacity-advisor.log", maxBytes=1_000_000, backupCount=1, encoding="utf-8"
+        )
+    except OSError:
+        handler = logging.NullHandler()
+    logging.basicConfig(
+        level=logging.INFO,
+        handlers=[handler],
+        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+    )
 
 
 def _crash_file() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -14,6 +14,7 @@ from rich.text import Text
 from advisor.service.bus import News, RunEvent
 from advisor.units import format_seconds
 
+_SEARCHES = {"capacity", "stress"}
 _PLAIN_EVERY = 5.0  # s of the run between two plain lines
 
 
@@ -32,8 +33,9 @@ class RunView:
     requests: int = 0
     elapsed: float = 0.0
     budget: float | None = None
+    stage_began: float = 0.0
+    stage_seconds: float | None = None
     note: str = ""
-    finished: list[str] = field(default_factory=list)
 
     def apply(self, event: RunEvent) -> str | None:
         """Take one news in; the sentence that is worth a line of its own, if any."""
@@ -46,6 +48,7 @@ class RunView:
                 return f"{self.scenario} run {event.run_id} on {self.target}{limit}"
             case News.STAGE_START:
                 self.stage, self.asked = str(data.get("name", "")), _number(data.get("rate"))
+                self.stage_began, self.stage_seconds = self.elapsed, _number(data.get("seconds"))
                 if data.get("arrivals") == "ramp":
                     self.asked = None
                 return None
@@ -75,9 +78,17 @@ class RunView:
         self.errors += sum(count for name, count in counts.items() if name != "ok")
 
     @property
+    def span(self) -> tuple[float, float | None]:
+        """(seconds done, of how many): of a search the budget, as its stages are not known; else the stage."""
+        if self.scenario in _SEARCHES or self.stage_seconds is None:
+            return self.elapsed, self.budget
+        return self.elapsed - self.stage_began, self.stage_seconds
+
+    @property
     def left(self) -> float | None:
-        """Seconds of the budget that remain."""
-        return None if self.budget is None else max(0.0, self.budget - self.elapsed)
+        """Seconds that remain at most."""
+        done, total = self.span
+        return None if total is None else max(0.0, total - done)
 
     def figures(self) -> str:
         """One line of the numbers of the last second."""
@@ -202,11 +213,12 @@ class LiveWatcher:
         if sentence:
             self._progress.console.print(Text(sentence), soft_wrap=True)
         view = self._view
+        done, total = view.span
         self._progress.update(
             self._task,
             description=(view.stage or view.scenario or "starting").replace("[", "("),
-            total=view.budget,
-            completed=min(view.elapsed, view.budget) if view.budget else view.elapsed,
+            total=total,
+            completed=min(done, total) if total else done,
             figures=view.figures(),
         )
 

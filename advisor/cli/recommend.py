@@ -52,6 +52,7 @@ def recommend(
     """Say how many replicas, and which target the autoscaler should hold, and why."""
     import asyncio
 
+    from advisor.cli import console
     from advisor.cli.outcome import advice_exit_code
     from advisor.settings import load
 
@@ -59,6 +60,7 @@ def recommend(
         raise ConfigurationError(f"--demand must be a number above zero, found {demand:g}")
     settings = load(config)
     settings.target(target)
+    console.log_to_file()
     advice = asyncio.run(_ask(settings, target, demand, slo or []))
     _print(advice, Form.JSON if json else form, settings)
     raise typer.Exit(advice_exit_code(advice))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.api import problems
 from advisor.api.dependencies import PROBLEMS, AdvisorDep
@@ -27,14 +24,10 @@ async def healthz(advisor: AdvisorDep) -> Health:
     return Health(status="ok", leads=advisor.leads)
 
 
-@router.get("/readyz", response_model=Health)
-async def readyz(advisor: AdvisorDep) -> Health | Response:
+@router.get("/readyz")
+async def readyz(advisor: AdvisorDep) -> Health:
     """The store answers; 503 with the reason when it does not."""
-    try:
-        await advisor.ready()
-    except SQLAlchemyError as error:
-        detail = f"the store does not answer: {str(error).splitlines()[0]}"
-        return problems.respond(problems.of_status(HTTPStatus.SERVICE_UNAVAILABLE, detail))
+    await advisor.ready()
     return Health(status="ready", leads=advisor.leads)
 
 

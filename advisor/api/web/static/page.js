@@ -45,15 +45,19 @@ function open(run) {
     if (values.share != null) box.querySelector(".bar > i").style.width = `${Math.min(100, 100 * values.share)}%`;
   };
   const on = (kind, handle) => source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
-  let budget = null, errors = 0;
-  on("started", (data) => { budget = data.budget; });
-  on("stage_start", (data) => show({ stage: data.name, asked: data.arrivals === "ramp" ? "rising" : rate(data.rate) }));
+  let search = false, began = 0, length = null, now = 0, errors = 0; // of a search, the budget is all that is known
+  on("started", (data) => { search = ["capacity", "stress"].includes(data.scenario); length = data.budget; });
+  on("stage_start", (data) => {
+    if (!search) { began = now; length = data.seconds; }
+    show({ stage: data.name, asked: data.arrivals === "ramp" ? "rising" : rate(data.rate) });
+  });
   on("second", (data) => {
     for (const [outcome, count] of Object.entries(data.counts)) if (outcome !== "ok") errors += count;
+    now = data.end;
     show({
       completed: rate(data.completed_rps), p95: seconds(data.p95), in_flight: data.in_flight, errors,
-      left: budget == null ? "–" : seconds(Math.max(0, budget - data.end)),
-      share: budget == null ? null : data.end / budget,
+      left: length == null ? "–" : seconds(Math.max(0, began + length - now)),
+      share: length == null ? null : (now - began) / length,
     });
   });
   on("fitting", () => show({ stage: "computing the answer", share: 1 }));
