@@ -8,21 +8,16 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 import uvloop
 
 from exporters import names
-from exporters.collectors import Collectors
-from exporters.meter import Meter
-from exporters.metrics_server import MetricsServer
-from exporters.proxy.server import Limits, Proxy
-from exporters.samples import Source
+from exporters.proxy.server import Limits
+from exporters.runtime import run
 from exporters.settings import (
     Settings,
     UsageError,
@@ -33,11 +28,8 @@ from exporters.settings import (
     parse_duration,
     parse_objectives,
     parse_upstream,
+    variable,
 )
-from exporters.sources import build_sources
-
-_log = logging.getLogger("model-exporter")
-QUEUE_METRICS = frozenset({names.QUEUE_DURATION, names.QUEUE_DEPTH, names.QUEUE_DEPTH_SECONDS})
 
 _EPILOG = """\
 examples:
@@ -109,6 +101,14 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+class _Version(argparse.Action):
+    def __call__(self, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"model-exporter {version('capacity-advisor')}\n")
+        sys.exit(0)
+
+
 def _arguments() -> _Parser:
     parser = _Parser(
         prog="model-exporter",
@@ -116,9 +116,7 @@ def _arguments() -> _Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"model-exporter {version('capacity-advisor')}"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     for option in _OPTIONS:
         parser.add_argument(
             f"--{option.name}",
@@ -129,7 +127,8 @@ def _arguments() -> _Parser:
     return parser
 
 
-def _parse_values(given: Mapping[str, str | list[str]], where: str) -> dict[str, Any]:
+def _parse_values(given: Mapping[str, str | list[str]], called: Callable[[str], str]) -> dict[str, Any]:
+    """Parsed values by option name; `called` is what the person wrote for an option."""
     values: dict[str, Any] = {}
     for option in _OPTIONS:
         raw = given.get(option.name)
@@ -139,8 +138,7 @@ def _parse_values(given: Mapping[str, str | list[str]], where: str) -> dict[str,
         try:
             parsed = [option.parse(text.strip()) for text in texts if text.strip()]
         except ValueError as error:
-            name = where.format(option.name) if "{" in where else where
-            raise UsageError(f"{name}: {error}") from None
+            raise UsageError(f"{called(option.name)}: {error}") from None
         values[option.name] = tuple(parsed) if option.several else parsed[0]
     return values
 
@@ -153,7 +151,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> t
     """
     given = {key.replace("_", "-"): value for key, value in vars(_arguments().parse_args(arguments)).items()}
     from_env = from_environment(environment, [option.name for option in _OPTIONS])
-    values = _parse_values(from_env, "EXPORTER_*, {}") | _parse_values(given, "--{}")
+    values = _parse_values(from_env, variable) | _parse_values(given, "--{}".format)
     level = str(values.get("log-level", "info")).upper()
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise UsageError(f"--log-level: '{level.lower()}' is none of debug, info, warning, error")
@@ -199,108 +197,6 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> t
     return settings, level
 
 
-def _sources(settings: Settings) -> list[Source]:
-    """Everything but the proxy.
-
-    Raises:
-        UsageError: a target that does not exist in this form.
-    """
-    try:
-        return build_sources(
-            scrapes=settings.scrapes,
-            processes=settings.processes,
-            gpu=settings.gpu,
-            models=settings.models,
-            upstream=settings.upstream,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-async def _run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT, and then until what is in flight has ended."""
-    sources = _sources(settings)
-    proxy: Proxy | None = None
-    meter: Meter | None = None
-    gives_way: dict[str, frozenset[names.Metric]] = {}
-    if settings.upstream is not None:
-        meter = Meter(
-            "proxy",
-            settings.models,
-            objectives=settings.objectives.latency,
-            first_token_objectives=settings.objectives.first_token,
-        )
-        proxy = Proxy(
-            meter,
-            settings.upstream,
-            max_in_flight=settings.max_in_flight,
-            max_queue=settings.max_queue,
-            limits=settings.limits,
-        )
-        sources.insert(0, proxy)
-        if settings.max_in_flight is None:
-            gives_way[proxy.name] = QUEUE_METRICS
-    stopping = asyncio.Event()
-    metrics = _listening(
-        "--metrics",
-        settings.metrics,
-        lambda: MetricsServer(
-            *settings.metrics,
-            Collectors(sources, gives_way),
-            ready=lambda: not stopping.is_set(),
-            events=meter.events if meter is not None else None,
-        ),
-    )
-    listens = ""
-    if proxy is not None and settings.upstream is not None:
-        try:
-            port = await proxy.start(*settings.listen)
-        except OSError as error:
-            raise _cannot_listen("--listen", settings.listen, error) from None
-        host, upstream_port = settings.upstream
-        listens = f"requests on {settings.listen[0]}:{port} to {host}:{upstream_port}, "
-    metrics.start()
-    _log.info("%smetrics on %s:%d", listens, settings.metrics[0], metrics.port)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, stopping)
-    await stopping.wait()
-    if proxy is not None:
-        await _drain(proxy, settings)
-    metrics.stop()
-
-
-def _on_signal(stopping: asyncio.Event) -> None:
-    if stopping.is_set():
-        _log.warning("stopped at once by a second signal")
-        os._exit(130)
-    stopping.set()
-
-
-async def _drain(proxy: Proxy, settings: Settings) -> None:
-    proxy.draining = True
-    _log.info("draining: not ready, %d in flight", proxy.in_flight)
-    await asyncio.sleep(settings.drain_delay)
-    if await proxy.drain(settings.drain_seconds):
-        _log.info("drained: every request was answered")
-    else:
-        _log.warning("gave up after %g s with requests in flight", settings.drain_seconds)
-
-
-def _listening(option: str, address: tuple[str, int], make: Callable[[], MetricsServer]) -> MetricsServer:
-    try:
-        return make()
-    except OSError as error:
-        raise _cannot_listen(option, address, error) from None
-
-
-def _cannot_listen(option: str, address: tuple[str, int], error: OSError) -> UsageError:
-    reason = error.strerror or str(error)
-    if "in use" in str(error):
-        reason = "the port is in use"
-    return UsageError(f"{option}: cannot listen on {address[0]}:{address[1]}: {reason}; choose another")
-
-
 def _raise_file_limit() -> None:
     """Each request holds two sockets: take all that the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -321,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings))
+            runner.run(run(settings))
     except UsageError as error:
         sys.stderr.write(f"model-exporter: {error}\n(model-exporter --help shows every option)\n")
         return 2

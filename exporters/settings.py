@@ -131,13 +131,18 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def variable(option: str) -> str:
+    """`EXPORTER_MAX_IN_FLIGHT` from `max-in-flight`."""
+    return f"EXPORTER_{option.upper().replace('-', '_')}"
+
+
 def from_environment(environment: Mapping[str, str], options: Sequence[str]) -> dict[str, str]:
     """Values of `EXPORTER_*` by option name (`max-in-flight` from `EXPORTER_MAX_IN_FLIGHT`).
 
     Raises:
         UsageError: a variable with that prefix is none of them; a misspelled limit must not be silently off.
     """
-    known = {f"EXPORTER_{option.upper().replace('-', '_')}": option for option in options}
+    known = {variable(option): option for option in options}
     given = {key: value for key, value in environment.items() if key.startswith("EXPORTER_") and value}
     unknown = sorted(given.keys() - known.keys())
     if unknown:

@@ -1,7 +1,7 @@
 """Where a body ends, and how much of it is payload. Pure; the bytes themselves are passed on unchanged.
 
-Chunked bodies are read more strictly than RFC 9112, 7.1 asks: no whitespace around sizes, no bare LF, no
-control characters in extensions. What one parser forgives and the next does not is how requests are smuggled.
+Chunked bodies are read more strictly than RFC 9112, 7.1 asks: no whitespace around sizes or extensions,
+no bare LF. What one parser forgives and the next does not is how requests are smuggled.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from exporters.proxy.heads import BadMessage
 _LONGEST_LINE = 4096  # of a chunk's size with its extension
 _LONGEST_TRAILER = 16384
 _LARGEST_CHUNK = 1 << 60
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+_SIZE_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*"
+)
+_TRAILER_LINE = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _FORBIDDEN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection"})
 
 _SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)

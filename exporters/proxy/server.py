@@ -69,6 +69,7 @@ class Proxy:
         self._clients: set[Client] = set()
         self._failures: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
+        self._port = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
 
@@ -105,8 +106,13 @@ class Proxy:
 
     # ---------------------------------------------------------------------------------------------- life
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; the port, which differs from the one asked for when that was 0.
+    @property
+    def port(self) -> int:
+        """Where it listens, which differs from what was asked for when that was 0."""
+        return self._port
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen.
 
         Raises:
             OSError: the address cannot be used.
@@ -114,7 +120,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Client(self), host, port, backlog=2048)
         self._sweep()
-        return int(self._server.sockets[0].getsockname()[1])
+        self._port = int(self._server.sockets[0].getsockname()[1])
 
     def _sweep(self) -> None:
         limits = self.limits

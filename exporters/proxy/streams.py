@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PROMPT = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\b')
 _GENERATED = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d{1,12})\b')
 _EVENT = b"\ndata:"
-_LAST = b"[DONE]"
+_LAST = b"\ndata: [DONE]"
 _TAIL = 2048  # bytes: `usage` is the last object of the answer, or of the last event
 
 
@@ -43,20 +43,21 @@ class StreamWatch:
         if not self._timed:
             return
         count = self._count_events(part) if self._events else chunks
-        if count:
+        self.tokens += count
+        if count > 0:
             self._observe(count, now)
 
     def _count_events(self, part: bytes) -> int:
-        text = self._carry + part
-        self._carry = text[1 - len(_EVENT) :]
-        count = text.count(_EVENT)
-        if _LAST in part:
-            count -= 1
-        return max(count, 0)
+        """Events that begin in `part`; -1 when its last one turns out to be the end mark."""
+        text, carried = self._carry + part, len(self._carry)
+        self._carry = text[1 - len(_LAST) :]
+        # what ends within the carried bytes was counted with them
+        return text.count(_EVENT, max(0, carried - len(_EVENT) + 1)) - text.count(
+            _LAST, max(0, carried - len(_LAST) + 1)
+        )
 
     def _observe(self, count: int, now: float) -> None:
         meter, last = self._meter, self._last
-        self.tokens += count
         self._last = now
         if last is None:
             meter.time_to_first_token.observe(now - self._arrival)

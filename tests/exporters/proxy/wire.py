@@ -198,7 +198,8 @@ class RunningProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.proxy: Proxy = self.call(self._make(upstream_port, options))
-        self.port = int(self.call(self.proxy.start("127.0.0.1", 0)))
+        self.call(self.proxy.start("127.0.0.1", 0))
+        self.port = self.proxy.port
         self._clients: list[Wire] = []
 
     async def _make(self, upstream_port: int, options: dict[str, Any]) -> Proxy:

@@ -1,0 +1,121 @@
+"""The metrics port over real HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from exporters import names
+from exporters.collectors import Collectors
+from exporters.meter import Meter
+from exporters.metrics_server import MetricsServer
+
+
+class Served:
+    def __init__(self, *, events: bool = True) -> None:
+        self.ready = True
+        self.meter = Meter("proxy", objectives=[0.15])
+        self.server = MetricsServer(
+            "127.0.0.1",
+            0,
+            Collectors([self.meter]),
+            ready=lambda: self.ready,
+            events=self.meter.events if events else None,
+        )
+        self.server.start()
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        try:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            return response, response.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    served = Served()
+    yield served
+    served.server.stop()
+
+
+def test_metrics_in_both_formats(served: Served) -> None:
+    response, body = served.get("/metrics")
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert b'inference_requests_in_flight{model="default"} 0\n' in body
+    assert b'inference_exporter_source_up{source="proxy"} 1\n' in body
+    response, body = served.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_health_and_readiness_are_two_things(served: Served) -> None:
+    assert served.get("/healthz")[0].status == 200
+    assert served.get("/readyz")[0].status == 200
+    served.ready = False
+    assert served.get("/healthz")[0].status == 200
+    response, body = served.get("/readyz")
+    assert response.status == 503
+    assert b"draining" in body
+
+
+def test_events_from_a_cursor(served: Served) -> None:
+    for i in range(5):
+        served.meter.default.begin(i, i + 0.5)
+        served.meter.default.finish(i, i + 0.5, i + 1.0, names.OK)
+    response, body = served.get("/events?since=2&limit=2")
+    assert response.headers["Content-Type"] == "application/json"
+    document = json.loads(body)
+    assert document["arrival"] == [2_000_000, 3_000_000]
+    assert (document["next"], document["more"], document["lost"]) == (4, True, 0)
+    assert json.loads(served.get(f"/events?since={document['next']}")[1])["start"] == [4_500_000]
+    assert json.loads(served.get("/events")[1])["next"] == 5
+
+
+@pytest.mark.parametrize("query", ["since=x", "since=-1", "limit=0", "limit=many"])
+def test_a_wrong_cursor_is_400(served: Served, query: str) -> None:
+    response, body = served.get(f"/events?{query}")
+    assert response.status == 400
+    assert b"since=0" in body
+
+
+def test_other_paths_and_methods(served: Served) -> None:
+    response, body = served.get("/")
+    assert response.status == 404
+    assert b"/metrics" in body
+    response, body = served.get("/metrics", method="HEAD")
+    assert response.status == 200
+    assert int(response.headers["Content-Length"]) > 0
+    assert body == b""
+    assert served.get("/metrics", method="POST")[0].status == 501
+
+
+def test_without_a_proxy_there_are_no_events() -> None:
+    served = Served(events=False)
+    response, body = served.get("/events?since=0")
+    served.server.stop()
+    assert response.status == 404
+    assert b"without a proxy" in body
+
+
+def test_a_scraper_that_hangs_or_leaves_disturbs_nobody(served: Served) -> None:
+    hanging = socket.create_connection(("127.0.0.1", served.server.port))
+    hanging.sendall(b"GET /metrics HTTP/1.1\r\n")
+    for _ in range(20):
+        leaving = socket.create_connection(("127.0.0.1", served.server.port))
+        leaving.sendall(b"GET /metrics HTTP/1.1\r\nHost: m\r\n\r\n")
+        leaving.close()
+    assert served.get("/metrics")[0].status == 200
+    hanging.close()
+
+
+def test_a_port_in_use_is_an_error(served: Served) -> None:
+    with pytest.raises(OSError, match="in use"):
+        MetricsServer("127.0.0.1", served.server.port, Collectors([]), ready=lambda: True)
