@@ -34,7 +34,7 @@ VALID, INCONCLUSIVE, INVALID = (Verdict(status) for status in VerdictStatus)
 def stage(latency=0.05, failed=0, arrivals=Arrivals.POISSON, n=1000):
     intended = np.linspace(0.0, 20.0, n)
     outcome = np.zeros(n, np.int8)
-    outcome[:failed] = Outcome.SERVER_ERROR
+    outcome[np.linspace(0, n - 1, failed).astype(int)] = Outcome.SERVER_ERROR  # spread, not in one spell
     log = RequestLog(intended, intended, intended + latency, outcome, np.zeros(n, np.int16))
     return StageResult(Stage("load 1", arrivals, 20.0, n / 20), 0.0, 20.0, log)
 
