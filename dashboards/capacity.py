@@ -104,12 +104,12 @@ def memory() -> timeseries.Panel:
 
 def fitted_curve() -> trend.Panel:
     """Latency against load, as the identified server answers it."""
-    points = f'max by (rate) (advisor_capacity_curve_seconds{{{TARGET},quantile="%s"}})'
+    points = f'max by (rate) (advisor_capacity_curve_seconds{{{TARGET},percentile="%s"}})'
     return (
         curve("Latency against load", "The identified server at each rate (req/s) per replica.")
-        .with_target(table_query(points % "0.5", "M"))
-        .with_target(table_query(points % "0.95", "F"))
-        .with_target(table_query(points % "0.99", "U"))
+        .with_target(table_query(points % "p50", "M"))
+        .with_target(table_query(points % "p95", "F"))
+        .with_target(table_query(points % "p99", "U"))
         .transformations(
             [
                 transformation(

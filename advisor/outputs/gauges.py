@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from advisor.domain import AdviceStatus, Capacity, Recommendation, Run, VerdictStatus
 from advisor.scaling.sizing import replicas_for
+from advisor.units import quantile_name
 
 _QUANTILES = (0.5, 0.95, 0.99)  # of the curve, beside those of the objective
 
@@ -103,7 +104,7 @@ def _curves(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
         "Latency of the fitted server at a rate.",
         "target",
         "rate",
-        "quantile",
+        "percentile",  # "quantile" is a label of summaries
     )
     held = _gauge(
         "advisor_capacity_curve_in_flight",
@@ -121,7 +122,7 @@ def _curves(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
                 held.add_metric([advice.target, rate], point.in_flight)
             for quantile, value in point.quantiles.items():
                 if quantile in shown and math.isfinite(value):
-                    seconds.add_metric([advice.target, rate, f"{quantile:g}"], value)
+                    seconds.add_metric([advice.target, rate, quantile_name(quantile)], value)
     yield from (seconds, held)
 
 

@@ -55,10 +55,10 @@ def test_the_advice_is_on_the_wire():
 def test_the_curve_holds_the_shown_quantiles_and_those_of_the_objective():
     found = scrape(advise())
     quantiles = {
-        dict(labels)["quantile"] for name, labels in found if name == "advisor_capacity_curve_seconds"
+        dict(labels)["percentile"] for name, labels in found if name == "advisor_capacity_curve_seconds"
     }
-    assert quantiles == {"0.5", "0.95", "0.99"}
-    assert found[labelled("advisor_capacity_curve_seconds", rate="70", quantile="0.95")] == pytest.approx(
+    assert quantiles == {"p50", "p95", "p99"}
+    assert found[labelled("advisor_capacity_curve_seconds", rate="70", percentile="p95")] == pytest.approx(
         0.0999, rel=1e-2
     )
     assert found[labelled("advisor_capacity_curve_in_flight", rate="70")] == pytest.approx(7 / 3)
