@@ -6,24 +6,36 @@ import datetime as dt
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
 from advisor.demand.history import DemandHistory
-from advisor.domain import Capacity, Demand, Floats, Recommendation, Refusal, Run, Slo, VerdictStatus
+from advisor.domain import (
+    Capacity,
+    Demand,
+    Floats,
+    Recommendation,
+    Refusal,
+    Run,
+    Simulation,
+    Slo,
+    VerdictStatus,
+)
 from advisor.scaling.policy import Reference, ScalingPolicy
 from advisor.scaling.recommend import recommend
 from advisor.service import fits
 from advisor.service.whatif import from_curve
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
-from advisor.store import Store
+from advisor.store import Outlook, Store
 
 HISTORY = 30 * 86400.0  # s of demand that counts
 RECENT = 86400.0  # s in which the highest minute is the demand to size for
 FRESH = 300.0  # s; an older window does not tell how many replicas there are
 RENEW = 45.0  # s; older answers are computed anew in the background
 OLDEST = 150.0  # s; an answer that is older is computed anew before it is given
+OUTLOOK = 3600.0  # s; older forecasts and simulations are computed anew
 _MINUTE = 60.0
 _KEPT = 4096  # answers
 
@@ -38,6 +50,7 @@ class Basis:
     doubts: tuple[str, ...]
     history: DemandHistory | None
     replicas: int | None
+    outlook: Outlook | None
     ended: float | None  # when the newest run that may count has ended
     at: float
 
@@ -103,13 +116,46 @@ class Advice:
                 self._answers.popitem(last=False)
         return found
 
+    def due(self, target: TargetSettings, *, now: float) -> Basis | None:
+        """The basis of an outlook that is old, or of another run; None when there is nothing to compute."""
+        ended = self._store.runs.last_ended((target.name,)).get(target.name)
+        basis = self._basis(target, ended, now, OLDEST)
+        outlook = basis.outlook
+        if basis.history is None:
+            return None
+        run_id = basis.run.run_id if basis.run else None
+        fresh = outlook is not None and outlook.run_id == run_id and now - outlook.at < OUTLOOK
+        return None if fresh else basis
+
+    def look_ahead(self, target: TargetSettings, basis: Basis, *, now: float) -> None:
+        """Compute the outlook in a worker, and keep it for all advisors. Takes seconds."""
+        if basis.history is None:
+            return
+        run = basis.run
+        capacity = run.capacity if run and isinstance(run.capacity, Capacity) else None
+        policy = policy_of(target, self._settings.stale_after)
+        slo = run.slo if run else target.slo.slo()
+        run_id = run.run_id if run else None
+        found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, run_id, now)
+        self._store.outlooks.put(target.name, found)
+        with self._lock:
+            self._bases.pop(target.name, None)
+
     def _basis(self, target: TargetSettings, ended: float | None, now: float, oldest: float) -> Basis:
         with self._lock:
             basis = self._bases.get(target.name)
         if basis is not None and basis.ended == ended and now - basis.at <= oldest:
             return basis
         run, doubts = self._run(target)
-        basis = Basis(run, doubts, self._history(target, now), self._replicas(target, now), ended, now)
+        basis = Basis(
+            run,
+            doubts,
+            self._history(target, now),
+            self._replicas(target, now),
+            self._store.outlooks.get(target.name),
+            ended,
+            now,
+        )
         with self._lock:
             self._bases[target.name] = basis
         return basis
@@ -159,6 +205,8 @@ class Advice:
             demand=demand,
             history=basis.history,
             current_replicas=basis.replicas,
+            forecast=basis.outlook.forecast if basis.outlook else None,
+            **_replayed(basis, asked),
         )
         return replace(found, warnings=(*basis.doubts, *found.warnings, *warnings))
 
@@ -185,6 +233,21 @@ class Advice:
         if fit is None or asked.ttft:
             return found
         return self._workers.call(fits.what_if, fit, capacity, run.slo, asked)
+
+
+class _Replayed(TypedDict, total=False):
+    simulation: Simulation
+    down_window: int
+
+
+def _replayed(basis: Basis, asked: Slo) -> _Replayed:
+    """Only where it was the same capacity and the same objective that was replayed."""
+    outlook = basis.outlook
+    if outlook is None or basis.run is None or outlook.run_id != basis.run.run_id or basis.run.slo != asked:
+        return {}
+    if outlook.simulation is None or outlook.down_window is None:
+        return {}
+    return {"simulation": outlook.simulation, "down_window": outlook.down_window}
 
 
 def on_grid(times: Floats, rates: Floats) -> DemandHistory | None:

@@ -22,6 +22,7 @@ from advisor.service.coordinator import Coordinator
 from advisor.service.leadership import Leadership
 from advisor.service.observer import Observer
 from advisor.service.options import RunOptions
+from advisor.service.outlook import LookAhead
 from advisor.service.permission import allowed_hosts as configured_hosts
 from advisor.service.schedule import NextRun, Scheduler, next_runs
 from advisor.service.threads import StoreThreads
@@ -73,6 +74,12 @@ class Advisor:
                 (
                     Scheduler(settings, self.coordinator, self.store, self._threads),
                     Observer(settings, self.store, self._threads),
+                    LookAhead(
+                        settings,
+                        self._advice,
+                        self._threads,
+                        under_load=lambda: bool(self.coordinator.running()),
+                    ),
                 ),
                 recover=self.coordinator.recover,
             )

@@ -12,9 +12,12 @@ from statistics import median
 
 import numpy as np
 
+from advisor.demand.history import DemandHistory
 from advisor.domain import Arrivals, Capacity, Refusal, RequestLog, Slo, Stage, StageResult
 from advisor.loadtest.plan import Quick
+from advisor.scaling.policy import ScalingPolicy
 from advisor.service.whatif import moved
+from advisor.store import Outlook
 
 _REQUESTS = 15_000  # virtual ones of a what-if: about 1 % of sampling error
 
@@ -56,6 +59,30 @@ def what_if(fit: bytes, capacity: Capacity, measured: Slo, asked: Slo) -> Capaci
     correction = capacity.rps / known.rate if known is not None else 1.0
     found = moved(capacity, solution.rate * correction, solution.point, measured, asked)
     return replace(found, curve=capacity.curve)
+
+
+def outlook(
+    capacity: Capacity | None,
+    slo: Slo,
+    policy: ScalingPolicy,
+    history: DemandHistory,
+    run_id: str | None,
+    now: float,
+) -> Outlook:
+    """Demand to come, and the autoscaler replayed on what was: seconds of work."""
+    from advisor.demand.forecast import forecast
+    from advisor.scaling.simulation import backtest
+
+    ahead = forecast(history, now=now)
+    replayed = backtest(capacity, slo, policy, history) if capacity is not None else None
+    return Outlook(
+        at=now,
+        run_id=run_id,
+        forecast=None if isinstance(ahead, Refusal) else ahead,
+        no_forecast=ahead.reason if isinstance(ahead, Refusal) else None,
+        simulation=replayed.simulation if replayed else None,
+        down_window=replayed.down_window if replayed else None,
+    )
 
 
 def warm() -> None:

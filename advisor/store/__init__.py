@@ -5,6 +5,7 @@ from __future__ import annotations
 from advisor.store.database import Database
 from advisor.store.events import Events, ServiceEvent
 from advisor.store.leases import Lease, Leases, Owner
+from advisor.store.outlooks import Outlook, Outlooks
 from advisor.store.rows import Second, StageSummary
 from advisor.store.runs import Runs
 from advisor.store.windows import Windows
@@ -14,6 +15,8 @@ __all__ = [
     "Events",
     "Lease",
     "Leases",
+    "Outlook",
+    "Outlooks",
     "Owner",
     "Runs",
     "Second",
@@ -36,6 +39,7 @@ class Store:
         self.database = Database(url)
         self.runs = Runs(self.database)
         self.windows = Windows(self.database)
+        self.outlooks = Outlooks(self.database)
         self.leases = Leases(self.database)
         self.events = Events(self.database)
 

@@ -142,6 +142,16 @@ class DemandHourRow(Base):
     covered: Mapped[bytes]
 
 
+class OutlookRow(Base):
+    """The last forecast and simulation of a target."""
+
+    __tablename__ = "outlooks"
+
+    target: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    outlook: Mapped[str]
+
+
 class LeaseRow(Base):
     """Who holds a target, or the leadership, and until when."""
 

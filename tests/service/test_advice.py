@@ -235,6 +235,36 @@ def test_minutes_on_a_grid_keep_their_gaps() -> None:
     assert on_grid(np.zeros(0), np.zeros(0)) is None
 
 
+def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, store: Store) -> None:
+    target = a_target()
+    assert advice.due(target, now=NOW) is None  # no demand was seen
+    store.runs.add(a_run("r1", capacity=a_capacity(saturation_rps=125.0)))
+    start = NOW - 3 * 86400
+    for hour in range(72):
+        rps = 200 + 150 * np.sin(hour / 24 * 2 * np.pi)
+        window = Window(start + 3600 * hour, start + 3600 * (hour + 1), {"ok": 3600 * rps})
+        store.windows.append({"heart": window})
+
+    fresh = Advice(AdvisorSettings(targets=[target]), store, advice._workers)
+    basis = fresh.due(target, now=NOW)
+    assert basis is not None
+    fresh.look_ahead(target, basis, now=NOW)
+
+    assert fresh.due(target, now=NOW + 60) is None
+    found = fresh.recommendation(target, now=NOW + 60)
+    assert found.forecast is not None
+    assert {horizon.name for horizon in found.forecast.horizons} >= {"next hour", "next day"}
+    assert found.simulation is not None
+    assert found.simulation.outcomes[0].replica_hours > 72
+    # Another objective was not replayed, and a new run makes the replay one of the past.
+    other = fresh.recommendation(target, slo=Slo((LatencyBound(0.95, 0.05),)), now=NOW + 60)
+    assert other.simulation is None
+    assert other.forecast is not None
+    store.runs.add(a_run("r2", NOW + 61))
+    assert fresh.recommendation(target, now=NOW + 62).simulation is None
+    assert fresh.due(target, now=NOW + 62) is not None
+
+
 def test_an_answer_is_kept_until_it_is_old_or_a_run_ends(advice: Advice, store: Store) -> None:
     store.runs.add(a_run("r1"))
     first = advice.recommendation(a_target(), now=NOW)

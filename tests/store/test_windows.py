@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advisor.domain import Histogram, Window
-from advisor.store import Store
+from advisor.domain import Forecast, ForecastHorizon, Histogram, PolicyOutcome, Simulation, Window
+from advisor.store import Outlook, Store
 from tests.store.same import same
 
 HOUR = 3600.0
@@ -97,6 +97,20 @@ def test_prune_forgets_the_old_and_keeps_the_rest(store: Store) -> None:
     assert [window.start - START for window in left] == [3 * HOUR]
     times, _ = store.windows.demand("heart", START, START + 5 * HOUR)
     assert times.min() >= START + 2 * HOUR
+
+
+def test_an_outlook_comes_back_and_is_replaced(store: Store) -> None:
+    horizon = ForecastHorizon("next hour", 3600.0, 12.0, (8.0, 20.0), replicas=3)
+    forecast = Forecast("last week's", 0.12, (horizon,), 1800.0, START, ((1.0, 2.0, 3.0),), ("short",))
+    outcome = PolicyOutcome("advised", 0.9995, 0.999, 300.0, 12.0, 9, cost=4.5)
+    simulation = Simulation("the last 7 days", 7.0, (outcome,))
+    assert store.outlooks.get("heart") is None
+
+    store.outlooks.put("heart", Outlook(1.0, None, None, "too short"))
+    found = Outlook(2.0, "r1", forecast, None, simulation, 900)
+    store.outlooks.put("heart", found)
+
+    assert store.outlooks.get("heart") == found
 
 
 @pytest.mark.parametrize("packed", [False, True])

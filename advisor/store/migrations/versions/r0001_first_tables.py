@@ -45,6 +45,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
     op.create_table(
+        "outlooks",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("outlook", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("target", name=op.f("pk_outlooks")),
+    )
+    op.create_table(
         "runs",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
@@ -158,6 +165,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_runs_target_scenario_verdict_ended_at"), table_name="runs")
     op.drop_index(op.f("ix_runs_status"), table_name="runs")
     op.drop_table("runs")
+    op.drop_table("outlooks")
     op.drop_table("leases")
     op.drop_index(op.f("ix_events_target_at"), table_name="events")
     op.drop_index(op.f("ix_events_at"), table_name="events")
