@@ -15,6 +15,8 @@ _BUSY = 0.85  # of a resource: above it, queueing multiplies every latency
 _ONE_CORE = (0.8, 1.25)
 _THROTTLED = 0.05  # share of the time
 _FULL_MEMORY = 0.9
+_WORTH = 0.15  # more throughput with twice the slots: below it, slots are not what is short
+_ONE_AT_A_TIME = 0.8  # contention from which requests run as if one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +216,9 @@ def _cpu(seen: Symptoms) -> Diagnosis | None:
 
 def _slots(seen: Symptoms) -> Diagnosis | None:
     model = seen.model
-    if model is None or model.slots is None:
+    if model is None or model.slots is None or _gain_of_twice_the_slots(model) < _WORTH:
         return None
     if model.form is Form.CONTENTION:
-        running = np.arange(1, model.slots + 1) * model.speeds[1 : model.slots + 1]
-        if int(np.argmax(running)) + 1 < model.slots:
-            return None
         return Diagnosis(
             Limit.SLOTS,
             f"All {model.slots} slots are taken; the rest wait, and every running request slows the others.",
@@ -238,11 +237,26 @@ def _slots(seen: Symptoms) -> Diagnosis | None:
     )
 
 
+def _gain_of_twice_the_slots(model: ServerModel) -> float:
+    """How much more throughput the identified server would have with twice its slots, as a share."""
+    slots = model.slots or 1
+    most = min(2 * slots, model.speeds.size - 1)
+    running = np.arange(1, most + 1) * model.speeds[1 : most + 1]
+    return float(running.max() / running[: min(slots, most)].max() - 1.0)
+
+
 def _contention(seen: Symptoms) -> Diagnosis | None:
     model = seen.model
     if model is None or model.form is not Form.CONTENTION:
         return None
     sigma, kappa = model.parameters
+    if sigma >= _ONE_AT_A_TIME:
+        return Diagnosis(
+            Limit.SINGLE_THREAD,
+            f"Requests share one core, or one lock, by the timing of their answers (contention {sigma:.2g}): "
+            "two at once take twice as long.",
+            ("one worker process a core", "a runtime that releases the lock while it computes"),
+        )
     return Diagnosis(
         Limit.CONTENTION,
         f"Requests slow each other down (contention {sigma:.2g}, crosstalk {kappa:.2g}): "

@@ -45,7 +45,10 @@ BATCHES = Batching(8, 0.005, 0.02, 0.002, np.array([0.036]), np.zeros(9, np.int6
         (Symptoms("p95", model(slots=1)), Limit.WORKERS, ["one worker", "not known"]),
         (Symptoms("p95", model(Form.CONTENTION, 16, (0.01, 0.0))), Limit.SLOTS, ["16 slots"]),
         (Symptoms("p95", model(Form.CONTENTION, None, (0.2, 0.01))), Limit.CONTENTION, ["0.2", "0.01"]),
+        (Symptoms("p95", model(Form.CONTENTION, 40, (0.97, 0.0))), Limit.SINGLE_THREAD, ["0.97"]),
         (Symptoms("p95", model(Form.SHARED_CORES, None, (0.9, 3.0))), Limit.CPU, ["3 cores"]),
+        (Symptoms("p95", model(Form.SHARED_CORES, 40, (0.9, 3.0))), Limit.CPU, ["3 cores"]),
+        (Symptoms("p95", model(Form.SHARED_CORES, 4, (0.1, 8.0))), Limit.WORKERS, ["4 workers"]),
         (Symptoms("p95", None, cores_when_full=0.3, cpu_limit_cores=4.0), Limit.UNKNOWN, ["0.3 of 4"]),
     ],
 )
