@@ -1,7 +1,7 @@
 """A fast HTTP server that knows the truth: it logs when each request reached it and when its answer left.
 
-`python truth_server.py CORE` prints its port. /fast answers at once, any other path after 5 ms, /truth gives
-{"count", "p50", "p95", "p99"} in seconds of the requests since the last /truth.
+`python truth_server.py CORE` prints its port. /fast answers at once, /stall stands still, others take 5 ms;
+/truth gives {"count", "p50", "p95", "p99"} in seconds of the requests since the last /truth.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import uvloop
 
 DELAY = 0.005
+STALL = 2.0
 TIMES: list[float] = []
 
 
@@ -43,6 +44,9 @@ class Protocol(asyncio.Protocol):
         path = data.split(b" ", 2)[1]
         if path == b"/truth":
             self._transport.write(_answer(json.dumps(_truth()).encode()))
+        elif path == b"/stall":
+            time.sleep(STALL)
+            self._transport.write(OK)
         elif path == b"/fast":
             self._done(arrived)
         else:
