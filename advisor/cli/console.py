@@ -32,7 +32,8 @@ def show_error(error: AdvisorError) -> None:
     """One sentence (a line per mistake), and what to do."""
     console = err()
     for line in str(error.message).splitlines() or [""]:
-        console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+        lead = "       " if line.startswith(" ") else "error: "  # indented: of the line above
+        console.print(Text.assemble((lead, "bold red"), line.strip()), soft_wrap=True)
     if error.hint:
         console.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
 

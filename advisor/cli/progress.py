@@ -79,7 +79,7 @@ class RunView:
 
     @property
     def span(self) -> tuple[float, float | None]:
-        """(seconds done, of how many): of a search the budget, its stages are not known; else of the stage."""
+        """(seconds done, of how many): of a search the budget, else of the stage, whose length is known."""
         if self.scenario in _SEARCHES or self.stage_seconds is None:
             return self.elapsed, self.budget
         return self.elapsed - self.stage_began, self.stage_seconds
