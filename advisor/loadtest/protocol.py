@@ -128,7 +128,7 @@ class SecondRecord:
 
 @dataclass(frozen=True, slots=True)
 class StageEnd:
-    """A stage is over. `start`, `end` bound the asking; `reason` says what ended it."""
+    """A stage is over. `start`, `end` bound the asking; `cpu` counts over it; `reason` says what ended it."""
 
     stage: str
     start: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import gevent
@@ -12,10 +13,10 @@ from advisor.domain import Arrivals, Outcome, Stage
 from advisor.loadtest.engine.alarm import Alarm
 from advisor.loadtest.engine.arrivals import offsets
 from advisor.loadtest.engine.ramp import RampJudge
-from advisor.loadtest.engine.recorder import quantiles, second_record
+from advisor.loadtest.engine.recorder import second_record
 from advisor.loadtest.engine.wire import Wire
 from advisor.loadtest.engine.workers import Workers
-from advisor.loadtest.protocol import Caps, SecondRecord, StageEnd
+from advisor.loadtest.protocol import Caps, SecondRecord, StageEnd, histogram_quantile, latency_buckets
 
 _TURN = 64  # requests started before answers get their turn
 _CANCEL_SECONDS = 0.5
@@ -48,7 +49,7 @@ class StageRun:
         self._judge = RampJudge(stage.stop) if stage.stop else None
         self._reason = ""  # set once something ends the sending early
         self._sending = True
-        self._delays: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
+        self._delays: Counter[int] = Counter()  # by bucket, so that a soak of days takes no more memory
         self._dropped = 0
         self._aborted = False
 
@@ -61,31 +62,30 @@ class StageRun:
     def run(self) -> StageEnd:
         """Blocks the calling greenlet until the stage is over."""
         self._begin = self._cut_at = _now()
-        self._cpu = self._cut_cpu = time.process_time()
+        cpu_begin = self._cut_cpu = time.process_time()
         self._until = min(self._begin + self._stage.seconds, self._latest_end)
         self._workers.on_end = self._ended
         ticker = gevent.spawn(self._tick)
         try:
             end = self._send()
             self._sending = False
+            cpu = (time.process_time() - cpu_begin) / max(_now() - self._begin, 1e-3)
             drained = self._drain()
         finally:
             ticker.kill()
             self._workers.on_end = None
             self._alarm.close()
         self._cut(last=True)
-        p50, p99 = quantiles(np.concatenate(self._delays))
-        wall = _now() - self._begin
         return StageEnd(
             stage=self._stage.name,
             start=self._begin - self._epoch,
             end=end - self._epoch,
             dropped=self._dropped,
             drained=drained,
-            cpu=(time.process_time() - self._cpu) / wall if wall > 0 else 0.0,
+            cpu=cpu,
             reason=self._reason or "all requests were sent",
-            dispatch_delay_p50=p50,
-            dispatch_delay_p99=p99,
+            dispatch_delay_p50=histogram_quantile(self._delays, 0.50),
+            dispatch_delay_p99=histogram_quantile(self._delays, 0.99),
         )
 
     # --------------------------------------------------------------------------------------------- sending
@@ -175,7 +175,7 @@ class StageRun:
         columns = self._workers.cut()
         dropped, self._workers.dropped = self._workers.dropped, 0
         self._dropped += dropped
-        self._delays.append(np.array(columns.delays))
+        self._delays.update(latency_buckets(np.array(columns.delays)))
         seconds = now - self._cut_at
         if last and not columns.delays and not columns.end and not dropped and seconds < _REST_SECONDS:
             return  # a rest in which nothing happened is no record
