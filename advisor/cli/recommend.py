@@ -38,15 +38,21 @@ class Form(StrEnum):
 
 
 def recommend(
-    target: Annotated[str, typer.Argument(help="A target of the configuration.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A target of the configuration.")],
     *,
-    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")],
-    demand: Annotated[float | None, typer.Option(help="req/s of the whole service to size for.")] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")],
+    demand: Annotated[
+        float | None, typer.Option(metavar="RPS", help="req/s of the whole service to size for.")
+    ] = None,
     slo: Annotated[
         list[str] | None,
-        typer.Option(help="p95=100ms: in place of the target's own bound of that name. Repeatable."),
+        typer.Option(
+            metavar="TERM", help="p95=100ms: in place of the target's own bound of that name. Repeatable."
+        ),
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="How the advice is written.")] = Form.TABLE,
+    form: Annotated[
+        Form, typer.Option("--format", metavar="FORM", help="table, json, hpa, keda or markdown.")
+    ] = Form.TABLE,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Say how many replicas, and which target the autoscaler should hold, and why."""

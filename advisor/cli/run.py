@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,11 @@ Does it hold 50 req/s for ten minutes without a leak?
 """
 
 
+_what = partial(typer.Option, rich_help_panel="What to load")
+_how = partial(typer.Option, rich_help_panel="How to load it")
+_answer = partial(typer.Option, rich_help_panel="The answer")
+
+
 class Scenario(StrEnum):
     """What a run does."""
 
@@ -44,58 +50,69 @@ class Scenario(StrEnum):
 
 def run(
     *,
-    target: Annotated[str | None, typer.Argument(help="A target of the configuration.")] = None,
+    target: Annotated[
+        str | None, typer.Argument(metavar="TARGET", help="A target of the configuration.")
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="The configuration file, for TARGET.")
+        Path | None, _what("--config", "-c", metavar="FILE", help="The configuration file, for TARGET.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="The endpoint to load, in place of TARGET and --config.")
+        str | None, _what(metavar="URL", help="The endpoint to load, in place of TARGET and --config.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="With --url: POST when there is a payload, else GET.")
+        str | None, _what(metavar="METHOD", help="With --url: POST when there is a payload, else GET.")
     ] = None,
     payload: Annotated[
         str | None,
-        typer.Option(help="With --url: a file with the body, or one body a line (.jsonl, .ndjson)."),
+        _what(metavar="FILE", help="With --url: the body, or one body a line (.jsonl, .ndjson)."),
     ] = None,
     payload_kind: Annotated[
         PayloadKind | None,
-        typer.Option(
-            help="How to read --payload: as it is, one body a line, a JSON Schema to draw bodies from, or "
-            "the path of the target's OpenAPI document."
+        _what(
+            metavar="file|jsonl|schema|openapi",
+            help="How to read --payload: as it is, one body a line, a JSON Schema to draw bodies from, "
+            "or the path of the target's OpenAPI document.",
         ),
     ] = None,
-    header: Annotated[list[str] | None, typer.Option(help="With --url: 'Name: value'. Repeatable.")] = None,
+    header: Annotated[
+        list[str] | None, _what(metavar="'NAME: VALUE'", help="With --url. Repeatable.")
+    ] = None,
     exporter: Annotated[
-        list[str] | None, typer.Option(help="With --url: /metrics of a model-exporter beside the model.")
+        list[str] | None,
+        _what(metavar="URL", help="With --url: /metrics of a model-exporter beside the model."),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="With --url: a host other than this machine that may be loaded. Repeatable."),
+        _what(metavar="HOST", help="With --url: not this machine, but it may be loaded. Repeatable."),
     ] = None,
     slo: Annotated[
         list[str] | None,
-        typer.Option(help="p95=150ms, p99=300ms, ttft_p95=200ms, error_ratio=0.1%. Repeatable."),
+        _how(metavar="TERM", help="p95=150ms, p99=300ms, ttft_p95=200ms, error_ratio=0.1%. Repeatable."),
     ] = None,
-    scenario: Annotated[Scenario, typer.Option(help="What the run does.")] = Scenario.CAPACITY,
-    rate: Annotated[float | None, typer.Option(help="req/s of load and soak, and the base of spike.")] = None,
+    scenario: Annotated[
+        Scenario, _how(metavar="NAME", help="capacity, smoke, load, stress, spike or soak.")
+    ] = Scenario.CAPACITY,
+    rate: Annotated[
+        float | None, _how(metavar="RPS", help="req/s of load and soak, and the base of spike.")
+    ] = None,
     duration: Annotated[
-        str | None, typer.Option(help="Of the scenario's own phase, such as 45s or 10m.")
+        str | None, _how(metavar="TIME", help="Of the scenario's own phase, such as 45s or 10m.")
     ] = None,
-    factor: Annotated[float | None, typer.Option(help="Of spike: how many times the base.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Of the whole run, such as 5m.")] = None,
-    max_rate: Annotated[float | None, typer.Option(help="req/s that the run never exceeds.")] = None,
+    factor: Annotated[float | None, _how(metavar="X", help="Of spike: how many times the base.")] = None,
+    budget: Annotated[str | None, _how(metavar="TIME", help="Of the whole run, such as 5m.")] = None,
+    max_rate: Annotated[float | None, _how(metavar="RPS", help="req/s that the run never exceeds.")] = None,
     store: Annotated[
-        str | None, typer.Option(help="With --url: where the run is kept, such as sqlite:///runs.db.")
+        str | None,
+        _answer(metavar="URL", help="With --url: where the run is kept, such as sqlite:///runs.db."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Annotated[
+        bool, _answer("--json", help="One JSON document on stdout; progress stays on stderr.")
+    ] = False,
 ) -> None:
     """Load a model server and say what it holds.
 
-    The default scenario finds the capacity: the highest load of one replica within the objective, with an
-    interval, what limits it, and a verdict on the evidence. Ctrl-C stops the load within two seconds and
-    keeps what was measured.
-    """
+    The default scenario finds the capacity: the highest load of one replica within the objective, with an interval, what limits it, and a verdict on the evidence. Ctrl-C stops the load within two seconds and keeps what was measured.
+    """  # noqa: E501 - one line a paragraph: the help wraps it to the terminal
     from advisor.cli import measure
     from advisor.cli.target import UrlOptions
     from advisor.service.options import RunOptions

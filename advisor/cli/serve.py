@@ -28,11 +28,12 @@ EPILOG = """
 
 def serve(
     *,
-    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")],
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")],
     listen: Annotated[
-        str | None, typer.Option(help="HOST:PORT, in place of the configuration's; port 0 takes a free one.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="In place of the configuration's; port 0 takes a free one."),
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run the service: REST API, web page, and load tests by schedule.
 

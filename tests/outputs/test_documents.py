@@ -172,3 +172,7 @@ def test_the_curve_is_sorted_and_named_by_percentile():
 def test_first_token_bounds_are_shown_where_set():
     slo = Slo((LatencyBound(0.95, 2.0),), 0.01, (LatencyBound(0.9, 0.3),))
     assert run_document(run(slo=slo)).slo.ttft == {"p90": 0.3}
+
+
+def test_a_volley_has_no_rate():
+    assert stage_document(stage(arrivals=Arrivals.VOLLEY)).rate is None

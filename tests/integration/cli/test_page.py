@@ -53,11 +53,14 @@ def test_start_watch_and_abort_a_run(page, config, tmp_path):
     with serving(config, tmp_path) as service:
         page.goto(service.url)
         row = page.locator("#target-sleeper")
+        expect(row.get_by_label("rate for sleeper")).to_be_hidden()
         row.get_by_label("scenario for sleeper").select_option("soak")
+        row.get_by_label("rate for sleeper").fill("25")
         row.get_by_role("button", name="Start").click()
         expect(row.get_by_role("button", name="Abort")).to_be_visible()
         completed = page.locator('.progress [data-field="completed"]')
         expect(completed).to_contain_text("/s")
+        expect(page.locator('.progress [data-field="asked"]')).to_have_text("25/s")
         expect(page.locator('.progress [data-field="left"]')).not_to_have_text("–")
         assert service.client.get("/targets/sleeper").json()["running"]["scenario"] == "soak"
         row.get_by_role("button", name="Abort").click()

@@ -67,7 +67,7 @@ function open(run) {
 
 // ------------------------------------------------------------------ the rest of the page, read anew now and then
 async function refresh() {
-  if (document.activeElement?.tagName === "SELECT") return; // a person is choosing
+  if (document.activeElement?.matches(".actions select, .actions input")) return; // a person is choosing
   const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
@@ -85,7 +85,9 @@ document.addEventListener("click", async (event) => {
   try {
     if (button.dataset.action === "start") {
       const scenario = button.parentElement.querySelector("select").value;
-      const run = await send(`targets/${button.dataset.target}/runs`, { scenario });
+      const given = button.parentElement.querySelector(".rate");
+      const asked = given.hidden || !given.value ? {} : { rate: Number(given.value) };
+      const run = await send(`targets/${button.dataset.target}/runs`, { scenario, ...asked });
       notify(`${scenario} run ${run.run_id} on ${button.dataset.target} has begun`);
     } else {
       await send(`runs/${button.dataset.run}/abort`);
@@ -97,6 +99,12 @@ document.addEventListener("click", async (event) => {
   } finally {
     button.disabled = false;
   }
+});
+
+// A capacity run finds its own rates, and a smoke test needs none.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches(".actions select")) return;
+  event.target.parentElement.querySelector(".rate").hidden = ["capacity", "smoke"].includes(event.target.value);
 });
 
 document.addEventListener("submit", async (event) => {
