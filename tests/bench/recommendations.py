@@ -193,9 +193,9 @@ def main() -> None:
         fill(store, options.targets, options.days, time.time())
         store.close()
         size = (Path(folder) / "advisor.db").stat().st_size / 2**20
-        print(f"{options.targets} targets, {options.days} days, {size:.0f} MiB")  # noqa: T201
+        print(f"{options.targets} targets, {options.days} days, {size:.0f} MiB")
         for row in asyncio.run(measure(config, options.seconds)):
-            print(  # noqa: T201
+            print(
                 f"{row.what:34s} n={row.count:5d}  p50 {row.p50 * 1e3:7.1f} ms  p99 {row.p99 * 1e3:7.1f} ms"
                 f"  worst {row.worst * 1e3:7.1f} ms"
             )
