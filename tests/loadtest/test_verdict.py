@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from advisor.domain import (
     Arrivals,
     Capacity,
+    Disturbance,
     Evidence,
     Histogram,
     LatencyBound,
@@ -104,6 +105,11 @@ def test_an_interval_wider_than_asked_needs_more_requests_by_the_square():
     objection = interval_width(capacity(half=0.2), 1000, 0.1)
     assert objection.status is VerdictStatus.INCONCLUSIVE
     assert "needs 3 000 more requests near 50/s" in objection.reason
+
+
+def test_more_requests_do_not_help_against_a_disturbed_machine():
+    objection = interval_width(capacity(half=0.2, disturbance=Disturbance(0.3, 1.8)), 1000, 0.1)
+    assert objection.reason.endswith("disturbed 30 % of the time; repeat it on a quieter one")
 
 
 # ------------------------------------------------------------------------------------------- direct evidence

@@ -74,11 +74,14 @@ def interval_width(capacity: Capacity, near: int, precision: float) -> Objection
         return None
     if not math.isfinite(half):
         return inconclusive("the interval of the capacity has no lower end")
+    known = f"the capacity is known to ± {half * 100:.0f} %, asked are ± {precision * 100:.0f} %"
+    if capacity.disturbance is not None:
+        share = capacity.disturbance.share * 100
+        return inconclusive(
+            f"{known}: the machine itself was disturbed {share:.0f} % of the time; repeat it on a quieter one"
+        )
     more = max(math.ceil(max(near, 100) * ((half / precision) ** 2 - 1)), 1)
-    return inconclusive(
-        f"the capacity is known to ± {half * 100:.0f} %, asked are ± {precision * 100:.0f} %: "
-        f"needs {spaced(more)} more requests near {capacity.rps:.3g}/s"
-    )
+    return inconclusive(f"{known}: needs {spaced(more)} more requests near {capacity.rps:.3g}/s")
 
 
 def spaced(count: int) -> str:
