@@ -24,8 +24,8 @@ SECTIONS = {
 }
 HEAD = """# Benchmarks
 
-Written by `make bench`. Peers run side by side in the same rounds, interleaved, on the machine named below each
-section: quote ratios and medians, not single times.
+Written by `make bench`. Peers run side by side in the same rounds, interleaved, on the machine named below
+each section: quote ratios and medians, not single times.
 """
 
 
@@ -75,7 +75,8 @@ def _written() -> dict[str, str]:
 def _machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     day = time.strftime("%Y-%m-%d")
-    return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, {day}; load average {load}"
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {system}, {day}; load average {load}"
 
 
 if __name__ == "__main__":
