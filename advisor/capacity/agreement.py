@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advisor.capacity.regression import Estimate
+from advisor.capacity.regression import Estimate, points_of_stages
 from advisor.domain import Arrivals, Slo, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_status
 
@@ -45,6 +45,16 @@ def directly_seen(stages: Sequence[StageResult], slo: Slo) -> Seen:
         elif status is Direct.VIOLATED:
             violated.append(rate)
     return Seen(max(met, default=None), min(violated, default=None))
+
+
+def held_somewhere(stages: Sequence[StageResult], slo: Slo) -> bool:
+    """Whether some load, or the idle server, held every bound: then no fit may call it hopeless."""
+    held: set[float] | None = None
+    for bound in slo.latency:
+        points = points_of_stages(stages, bound)
+        rates = {point.rate for point in points if point.quantile <= bound.seconds}
+        held = rates if held is None else held & rates
+    return bool(held)
 
 
 def agreement(rps: float, interval: tuple[float, float], other: Estimate) -> Agreement:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from advisor.capacity import bottleneck
-from advisor.capacity.agreement import Seen, agreement, clip, directly_seen
+from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere
 from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
     Regression,
@@ -74,7 +74,7 @@ def quick_estimate(
     )
     if isinstance(found, Identification):
         return Quick(found.rps, found.interval, found.saturation_rps, found.description)
-    if found.infeasible:
+    if found.infeasible and not held_somewhere(stages, slo):
         return found
     regression = regress_stages(stages, slo, cpu_limit_cores=cpu_limit_cores)
     if isinstance(regression, Refusal) or not regression.estimate.bracketed:
@@ -139,11 +139,12 @@ def estimate_with_model(
         if found.rps > _FARTHEST * found.top_rate:
             return Estimated(_too_far(found.rps, found.top_rate, seen))
         return Estimated(_finish(_identified(found, regression, demand, stages, context), seen), found.model)
-    if found.infeasible and seen.met is None:
+    hopeless = not held_somewhere(stages, slo)
+    if found.infeasible and hopeless:
         return Estimated(found)
     if isinstance(regression, Refusal):
         at_least = max((r for r in (found.at_least, regression.at_least, seen.met) if r), default=None)
-        infeasible = regression.infeasible and seen.met is None
+        infeasible = regression.infeasible and hopeless
         reason = regression.reason if infeasible else f"{found.reason} The regression: {regression.reason}."
         return Estimated(Refusal(reason, at_least, infeasible))
     if not regression.estimate.bracketed:
@@ -208,7 +209,7 @@ def _identified(
     if found.replay.stages:
         checks.append(
             f"replay of {len(found.replay.stages)} stages: latency is {found.replay.shift:+.0%} off the "
-            f"simulated one ({found.replay.rms:.1f} standard errors; 2.2 would reject the server)"
+            f"simulated one; the true server would be further off in {found.replay.probability:.0%} of runs"
         )
     interval, alternatives = found.interval, {}
     if isinstance(regression, Regression):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from advisor.capacity.agreement import Seen, agreement, clip, directly_seen
+from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere
 from advisor.capacity.estimate import Quick, estimate, estimate_production, quick_estimate
 from advisor.capacity.regression import Estimate
 from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage
@@ -141,6 +141,29 @@ def test_a_stage_that_met_the_objective_raises_the_estimate_with_a_warning():
     low = estimate(stages, slo(0.2))
     assert isinstance(low, Capacity)
     assert low.rps >= met
+
+
+def test_a_fit_may_not_call_hopeless_what_was_seen_to_hold():
+    queue = Queue(100.0, 2)
+    queue.single()
+    queue.poisson(30.0)
+    assert held_somewhere(queue.stages, slo(0.1))
+    assert not held_somewhere(queue.stages, slo(0.01))
+    assert not held_somewhere([], slo(0.1))
+
+
+@pytest.mark.parametrize("solve", [estimate, quick_estimate])
+def test_last_in_first_out_is_answered_by_the_regression(solve):
+    """No form of the identification serves the newest first: it calls this server hopeless, or unlimited."""
+    server = draw("last_in_first_out", 201)
+    seconds = 2 * unloaded(server)
+    truth = truth_of(server, [(0.95, seconds)], requests=60_000, replicas=2).rate
+    run = Experiment(server, seed=1)
+    run.run(Stage("single", Arrivals.SINGLE, 10.0))
+    for share in (0.5, 0.8, 1.2, 1.0, 0.9):
+        run.run(Stage("knee", Arrivals.POISSON, 200.0, share * truth))
+    found = solve(run.history, Slo((LatencyBound(0.95, seconds),)))
+    assert found.rps == pytest.approx(truth, rel=0.15)
 
 
 def methods(rps, interval, bracketed=True):
