@@ -18,6 +18,8 @@ def inverse_root(points: Sequence[LoadPoint], seconds: float, degree: int) -> fl
         return None
     rate, quantile, count = _columns(points)
     top = rate.max()
+    if top <= 0:  # an idle server alone has no curve
+        return None
     coefficients = _weighted_polynomial(rate / top, 1.0 / quantile, count * quantile**2, degree)
     coefficients[0] -= 1.0 / seconds
     root = _first_fall(coefficients)
