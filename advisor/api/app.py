@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
@@ -21,6 +22,7 @@ from advisor.service.app import Advisor
 _STATIC = Path(__file__).parent / "web" / "static"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _DESCRIPTION = """
 How much load one replica holds within its objective, how many replicas the demand needs, and which signal,
 at which value, the autoscaler should hold. Rates are in requests/s, times in seconds, ratios in 0..1; `null`
@@ -28,9 +30,24 @@ means "not known", never 0. Errors are problem documents (RFC 9457).
 """
 
 
+class _Application(FastAPI):
+    """Its own description names the media type that errors really have."""
+
+    def openapi(self) -> dict[str, Any]:
+        """As the base, which gives errors the media type of the route's answer."""
+        described = self.openapi_schema is not None
+        schema = super().openapi()
+        if not described:
+            for operation in (op for path in schema["paths"].values() for op in path.values()):
+                for status, response in operation["responses"].items():
+                    if status[0] in "45" and response.get("content"):
+                        response["content"] = {problems.MEDIA_TYPE: {"schema": _PROBLEM}}
+        return schema
+
+
 def create_app(advisor: Advisor, access: Access) -> FastAPI:
     """The application. Whoever serves it starts the advisor before, and stops it after."""
-    app = FastAPI(
+    app = _Application(
         title="Capacity Advisor",
         version=installed_version("capacity-advisor"),
         description=_DESCRIPTION,

@@ -33,6 +33,7 @@ VIEWER = [Depends(require(Role.VIEWER))]
 OPERATOR = [Depends(require(Role.OPERATOR))]
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "422": {"model": problems.Problem, "description": "A parameter or a key is wrong (RFC 9457)"},
     "4XX": {"model": problems.Problem, "description": "What is wrong, and what to do (RFC 9457)"},
     "5XX": {"model": problems.Problem, "description": "The advisor or the target failed (RFC 9457)"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -16,18 +17,21 @@ from advisor.api.schemas import (
     WindowDocument,
     WindowsDocument,
 )
+from advisor.domain import Run
 from advisor.errors import ConfigurationError
 from advisor.units import format_seconds, parse_duration
 
 router = APIRouter(prefix="/targets", tags=["targets"], dependencies=VIEWER, responses=PROBLEMS)
 
+_RUNS = 500  # read at once for the list
 _LONGEST = 86_400.0  # s of windows in one answer: 5 760 of 15 s
 
 
 @router.get("")
 async def targets(advisor: AdvisorDep) -> list[TargetDocument]:
     """All targets, in the configuration's order."""
-    return [await _document(advisor, target.name) for target in advisor.settings.targets]
+    newest = await advisor.runs(limit=_RUNS)
+    return [await _document(advisor, target.name, newest) for target in advisor.settings.targets]
 
 
 @router.get("/{name}")
@@ -73,8 +77,9 @@ async def capacity(
     return CapacityCurveDocument.of(await advisor.recommendation(name, slo=slo))
 
 
-async def _document(advisor: AdvisorDep, name: str) -> TargetDocument:
+async def _document(advisor: AdvisorDep, name: str, newest: Sequence[Run] = ()) -> TargetDocument:
+    """`newest`: runs at hand, of any target; the store is asked where none of this one is among them."""
     settings = advisor.target(name)
-    runs = [RunSummary.of(run, now()) for run in await advisor.runs(target=name, limit=20)]
+    own = [run for run in newest if run.target == name] or await advisor.runs(target=name, limit=2)
     schedule = [ScheduledRun.of(entry) for entry in advisor.next_runs(name)]
-    return TargetDocument.of(settings, schedule, runs)
+    return TargetDocument.of(settings, schedule, [RunSummary.of(run, now()) for run in own])

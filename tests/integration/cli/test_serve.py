@@ -86,7 +86,14 @@ def test_health_docs_and_openapi_need_no_network(client):
         "/static/page.css",
     ):
         assert client.get(path).status_code == 200
-    paths = client.get("/openapi.json").json()["paths"]
+    described = client.get("/openapi.json").json()
+    paths = described["paths"]
+    assert "HTTPValidationError" not in described["components"]["schemas"]
+    for operation in (operation for path in paths.values() for operation in path.values()):
+        errors = [response for status, response in operation["responses"].items() if status[0] in "45"]
+        assert {"422", "4XX", "5XX"} <= operation["responses"].keys()
+        assert all(response["content"].keys() == {"application/problem+json"} for response in errors)
+    assert "Problem" in described["components"]["schemas"]
     assert paths.keys() >= {
         "/recommendations", "/recommendations/{target}", "/recommendations/{target}/hpa.yaml",
         "/targets", "/targets/{name}", "/targets/{name}/windows", "/targets/{name}/capacity",
