@@ -32,7 +32,7 @@ def test_works_of_first_in_first_out_workers_come_back(workers, load, cv, seed):
     arrival = poisson(load * workers / 0.05, 20.0 / workers, seed)
     work = rng.gamma(1 / max(cv, 0.05) ** 2, 0.05 * max(cv, 0.05) ** 2, arrival.size) + 1e-4
     timeline = build(arrival, fifo(arrival, work, workers), NOBODY)
-    got, speed = invert(timeline, Candidate(0.0, Form.WORKERS, workers, ()))
+    got, speed, _ = invert(timeline, Candidate(0.0, Form.WORKERS, workers, ()))
     np.testing.assert_allclose(got, work, atol=1e-6)
     assert (speed == 1.0).all()
 
@@ -56,7 +56,7 @@ def test_works_of_shared_and_contended_servers_come_back(cores, threads, sigma, 
     else:
         end = kernels.shared(arrival, work, 0, threads, sigma, kappa, 0.0, 0.1, 0.0)
         candidate = Candidate(0.0, Form.CONTENTION, threads, (sigma, kappa))
-    got, _ = invert(build(arrival, end, NOBODY), candidate)
+    got, _, _ = invert(build(arrival, end, NOBODY), candidate)
     np.testing.assert_allclose(got, work, rtol=1e-6, atol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_works_under_a_quota_come_back(quota, phase, seed):
     arrival = poisson(1.1 * quota / 0.02, 20.0, seed)
     work = rng.lognormal(np.log(0.02), 0.4, arrival.size)
     end = kernels.shared(arrival, work, 6, 8, 0.0, 0.0, quota * QUOTA_PERIOD, QUOTA_PERIOD, phase)
-    got, _ = invert(build(arrival, end, NOBODY), Candidate(0.0, Form.QUOTA, 8, (quota, 6.0), 0.0, phase))
+    got, _, _ = invert(build(arrival, end, NOBODY), Candidate(0.0, Form.QUOTA, 8, (quota, 6.0), 0.0, phase))
     np.testing.assert_allclose(got, work, rtol=1e-6, atol=1e-6)
 
 

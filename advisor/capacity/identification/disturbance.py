@@ -24,7 +24,9 @@ class Spells:
 
 
 def find_spells(log_work: Floats, when: Floats, block: float) -> Spells | None:
-    """Spells in the ln works of requests that ended at `when` (s), looked at in blocks of `block` s.
+    """Spells in the ln works of requests that began at `when` (s), looked at in blocks of `block` s.
+
+    Not when they ended: the last to leave are the longest, and every drain would look slow.
 
     Under a quiet machine block means scatter as independent works do. When they scatter more, a two-state
     hidden Markov chain is fitted by expectation maximisation; kept where its likelihood ratio to no spells

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from advisor.capacity.identification.inversion import UNLIMITED, log_likelihood, works, works_under_quota
 from advisor.capacity.identification.model import QUOTA_PERIOD, SPEEDS, Form, speed_table
 from advisor.capacity.identification.timeline import Timeline
-from advisor.domain import Floats
+from advisor.domain import Floats, Ints
 
 NARROWEST = 0.03  # ln units: no density of works is believed to be sharper
 _SLOTS = (*range(1, 13), 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256)
@@ -34,8 +34,10 @@ class Candidate:
     phase: float = 0.0  # of the quota's periods
 
 
-def invert(timeline: Timeline, candidate: Candidate) -> tuple[Floats, Floats]:
-    """Works (s) and last speeds of all requests under the candidate; the timeline without its delay."""
+def invert(timeline: Timeline, candidate: Candidate) -> tuple[Floats, Floats, Ints]:
+    """Works (s), last speeds and first events of all requests under the candidate; the timeline without
+    its delay.
+    """
     speeds = speed_table(candidate.form, candidate.parameters)
     if candidate.form is Form.QUOTA:
         return works_under_quota(
@@ -64,7 +66,7 @@ def invert(timeline: Timeline, candidate: Candidate) -> tuple[Floats, Floats]:
 
 def scored(timeline: Timeline, candidate: Candidate) -> Candidate:
     """The candidate with its score on this timeline (already without its delay)."""
-    work, last_speed = invert(timeline, candidate)
+    work, last_speed, _ = invert(timeline, candidate)
     known = len(candidate.parameters) + (candidate.slots < UNLIMITED) + (candidate.delay > 0)
     likelihood = log_likelihood(work, last_speed, NARROWEST)
     return replace(candidate, score=likelihood - 0.5 * known * float(np.log(work.size)))

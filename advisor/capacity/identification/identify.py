@@ -33,7 +33,7 @@ _FITTED = 9_000  # requests that the search looks at; the works are then taken f
 _RIVALS = 3  # servers that are nearly as likely, averaged
 _RIVAL_WITHIN = 6.0  # log units
 _CORRECT_BEYOND = 4.0  # |z| of the replay from which its shift is corrected
-_REJECT_BEYOND = 2.2  # rms z of the replay from which no form explains the run
+_REJECT_BELOW = 1e-5  # probability of the replay below which no form explains the run
 _NO_WORK = 0.002  # of the median: a work below it is an error of timing
 _CURVE_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.97, 1.0, 1.03, 1.06)
 _CURVE_QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
@@ -123,7 +123,7 @@ def identify(
         if first.binding == f"p{bound.quantile * 100:.6g}":
             quantile = bound.quantile
     check = replay(model, log, spans, quantile, rps, path=servers[0].path, seed=seed)
-    if check.rms > _REJECT_BEYOND and check.stages:
+    if check.probability < _REJECT_BELOW:
         return Refusal(_unexplained(check, model), at_least=met)
     correction = 0.0
     if abs(check.z) > _CORRECT_BEYOND and slo.latency:
@@ -208,7 +208,7 @@ def _likely(timeline: Timeline, candidate: Candidate, weight: float) -> _Likely:
     spells = _spells(timeline, candidate)
     if spells is not None:
         alone = alone.slowed(spells.path, spells.slowness.block)
-    work, _ = invert(alone, candidate)
+    work, _, _ = invert(alone, candidate)
     model = ServerModel(
         form=candidate.form,
         slots=None if candidate.slots >= UNLIMITED else candidate.slots,
@@ -223,10 +223,10 @@ def _likely(timeline: Timeline, candidate: Candidate, weight: float) -> _Likely:
 def _spells(timeline: Timeline, candidate: Candidate) -> Spells | None:
     """The machine's disturbance in the works of the whole log."""
     alone = timeline.delayed(candidate.delay)
-    work, _ = invert(alone, candidate)
+    work, _, began = invert(alone, candidate)
     sound = work > _NO_WORK * float(np.median(work))
     block = max(3.0, 4.0 * float(np.median(timeline.latency)))
-    return find_spells(np.log(work[sound]), alone.departure[sound], block)
+    return find_spells(np.log(work[sound]), alone.time[began[sound]], block)
 
 
 def _queue_limit(timeline: Timeline) -> int | None:
@@ -303,6 +303,5 @@ def _unexplained(check: Replay, model: ServerModel) -> str:
     return (
         f"No form of server explains the run: the likeliest ({model.describe()}) gives "
         f"{format_seconds(worst.simulated)} where {format_seconds(worst.observed)} was seen at "
-        f"{worst.rate:.3g} req/s ({abs(worst.z):.1f} standard errors; "
-        f"{check.rms:.1f} over {len(check.stages)} stages)."
+        f"{worst.rate:.3g} req/s ({abs(worst.z):.1f} standard errors)."
     )

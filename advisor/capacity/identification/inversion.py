@@ -27,8 +27,9 @@ def works(
     departures: Ints,
     slots: int,
     speeds: Floats,
-) -> tuple[Floats, Floats]:
-    """Work (s, at speed 1) of every request, and the speed at which it ran when it ended.
+) -> tuple[Floats, Floats, Ints]:
+    """Work (s, at speed 1) of every request, the speed at which it ran when it ended, and the event at
+    which it began.
 
     A request starts when it arrives or when the completion `slots` before it frees a slot:
     start_i = max(a_i, D_(i-slots)), w_i = R(d_i) - R(start_i) with R(t) the integral of r(min(n(t), slots)).
@@ -44,15 +45,17 @@ def works(
     n = at_arrival.size
     work = np.empty(n)
     last_speed = np.empty(n)
+    began = np.empty(n, np.int64)
     for i in range(n):
         start = at_arrival[i]
         if i >= slots and departures[i - slots] > start:
             start = departures[i - slots]
         end = at_departure[i]
         work[i] = progress[end] - progress[start]
+        began[i] = start
         m = max(min(present[end - 1], slots), 1) if end > 0 else 1
         last_speed[i] = speeds[m] if m <= top else speeds[top] * top / m
-    return work, last_speed
+    return work, last_speed, began
 
 
 @jit
@@ -68,7 +71,7 @@ def works_under_quota(
     quota: float,
     period: float,
     phase: float,
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Ints]:
     """As `works`, for a server that may use `quota` core-seconds in each `period`, then stands until the
     next.
 
@@ -112,14 +115,16 @@ def works_under_quota(
     n = at_arrival.size
     work = np.empty(n)
     last_speed = np.empty(n)
+    began = np.empty(n, np.int64)
     for i in range(n):
         start = at_arrival[i]
         if i >= slots and departures[i - slots] > start:
             start = departures[i - slots]
         end = at_departure[i]
         work[i] = progress[end] - progress[start]
+        began[i] = start
         last_speed[i] = speed_in[end - 1] if end > 0 else 1.0
-    return work, last_speed
+    return work, last_speed, began
 
 
 @jit

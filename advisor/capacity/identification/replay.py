@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
 from advisor.capacity.identification.model import ServerModel
 from advisor.capacity.identification.simulation import LOST
 from advisor.domain import Arrivals, Floats, RequestLog, StageResult
 
-_REPLICAS = 14
+_REPLICAS = 60
 _FEWEST = 40  # requests below which a stage says nothing about a tail
 _BAND = (0.55, 1.15)  # stages at these multiples of the capacity are replayed
 
@@ -41,15 +42,24 @@ class ReplayedStage:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """All replayed stages. `shift`: mean of ln observed/simulated; `z`: in standard errors; `rms`: of the
-    stages' z.
-    """
+    """All replayed stages. `shift`: mean of ln observed/simulated; `z`: the same in standard errors."""
 
     quantile: float
     stages: tuple[ReplayedStage, ...]
     shift: float
     z: float
-    rms: float
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the stages' z: about 1 when the model is true."""
+        return float(np.sqrt(np.mean([stage.z**2 for stage in self.stages]))) if self.stages else 0.0
+
+    @property
+    def probability(self) -> float:
+        """Of stages as far off as these, or further, if the model were true (chi-squared of their z)."""
+        if not self.stages:
+            return 1.0
+        return float(chi2.sf(sum(stage.z**2 for stage in self.stages), len(self.stages)))
 
 
 def open_spans(stages: Sequence[tuple[float, float, float]] | Sequence[StageResult]) -> list[Span]:
@@ -94,21 +104,23 @@ def replay(
         known = np.log([draw for draw in draws if draw is not None])
         if known.size < _REPLICAS // 2:
             continue
-        difference = float(np.log(observed) - known.mean())
-        spread = float(known.var()) * (1 + 1 / _REPLICAS) + 0.01**2
+        centre = float(np.median(known))
+        difference = float(np.log(observed)) - centre
+        # latencies near saturation are skewed: the spread is that of the side on which the run lies
+        side = known[known >= centre] if difference > 0 else known[known <= centre]
+        spread = float(np.mean((side - centre) ** 2)) + 0.01**2
         apart.append(difference)
         variance.append(spread)
         done.append(
             ReplayedStage(
-                span.start, span.end, rate, observed, float(np.exp(known.mean())), difference / spread**0.5
+                span.start, span.end, rate, observed, float(np.exp(centre)), difference / spread**0.5
             )
         )
     if not done:
-        return Replay(quantile, (), 0.0, 0.0, 0.0)
+        return Replay(quantile, (), 0.0, 0.0)
     weight = 1.0 / np.array(variance)
     shift = float(np.average(apart, weights=weight))
-    rms = float(np.sqrt(np.mean([stage.z**2 for stage in done])))
-    return Replay(quantile, tuple(done), shift, shift * float(np.sqrt(weight.sum())), rms)
+    return Replay(quantile, tuple(done), shift, shift * float(np.sqrt(weight.sum())))
 
 
 def _quantile(

@@ -68,7 +68,7 @@ def serve(
                 if change <= now:
                     change = now + block
             if quota > 0.0:
-                if used >= quota - 1e-12:
+                if used >= quota - 1e-9:  # less would not move a clock of double precision
                     speed = 0.0
                     cores = 0.0
                 else:
