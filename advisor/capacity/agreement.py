@@ -35,11 +35,12 @@ class Agreement:
 def directly_seen(stages: Sequence[StageResult], slo: Slo) -> Seen:
     """What long open-loop stages show at 99 % confidence, without any model of the server."""
     met, violated = [], []
+    sheds = any(not stage.log.ok.all() for stage in stages)
     for stage in stages:
         rate = stage.offered_rps
         if stage.stage.arrivals is not Arrivals.POISSON or rate is None or stage.end - stage.start < _LONG:
             continue
-        status = stage_status(stage, slo)
+        status = stage_status(stage, slo, sheds=sheds)
         if status is Direct.MET:
             met.append(rate)
         elif status is Direct.VIOLATED:
