@@ -164,6 +164,7 @@ class Arrivals(StrEnum):
     RAMP = "ramp"  # Poisson, the rate doubling every `doubling` seconds
     VOLLEY = "volley"  # `count` requests at once
     REPLAY = "replay"  # Poisson along `curve`
+    USERS = "users"  # closed loop: `count` users of a locustfile, `rate` of them started a second
 
 
 @dataclass(frozen=True, slots=True)

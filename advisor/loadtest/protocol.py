@@ -81,7 +81,10 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What stays the same during a run. `url` is the base; `timeout` bounds a whole request (s)."""
+    """What stays the same during a run. `url` is the base; `timeout` bounds a whole request (s).
+
+    With a `locustfile` there are no kinds: its users make the requests, in USERS stages alone.
+    """
 
     url: str
     kinds: tuple[Kind, ...]
@@ -92,6 +95,7 @@ class Setup:
     connections: Connections = Connections.REUSE
     verify_tls: bool = True
     allowed_hosts: tuple[str, ...] = ()
+    locustfile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

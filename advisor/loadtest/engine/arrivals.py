@@ -24,7 +24,7 @@ Inverse = Callable[[Floats], Floats]
 def peak_rate(stage: Stage, caps: Caps) -> float:
     """The highest rate (req/s) that a stage asks for; a ramp is held at the cap instead."""
     match stage.arrivals:
-        case Arrivals.SINGLE | Arrivals.VOLLEY:
+        case Arrivals.SINGLE | Arrivals.VOLLEY | Arrivals.USERS:
             return 0.0
         case Arrivals.REPLAY:
             return max((rate for _, rate in stage.curve), default=0.0)
@@ -41,6 +41,11 @@ def complaint(stage: Stage, caps: Caps) -> str | None:
         return f"{name} must last longer than 0 s, asked for {stage.seconds}"
     if stage.arrivals is Arrivals.VOLLEY:
         return None if stage.count and stage.count > 0 else f"{name} is a volley and needs a count above 0"
+    if stage.arrivals is Arrivals.USERS:
+        if not stage.count or stage.count < 1:
+            return f"{name} needs a count of users above 0"
+        above = stage.count > caps.in_flight
+        return f"{name} asks for {stage.count} users, above the cap of {caps.in_flight}" if above else None
     if stage.arrivals is Arrivals.SINGLE:
         return None
     if stage.arrivals is Arrivals.REPLAY:
@@ -62,10 +67,10 @@ def complaint(stage: Stage, caps: Caps) -> str | None:
 def offsets(stage: Stage, caps: Caps) -> Iterator[list[float]]:
     """Ascending seconds from the stage's beginning, chunk by chunk, all within `stage.seconds`.
 
-    SINGLE has none: there each request waits for the last one's end.
+    SINGLE and USERS have none: there each request waits for the last one's end.
     """
     match stage.arrivals:
-        case Arrivals.SINGLE:
+        case Arrivals.SINGLE | Arrivals.USERS:
             return
         case Arrivals.VOLLEY:
             yield [0.0] * int(stage.count or 0)

@@ -15,14 +15,16 @@ from gevent.queue import Queue
 from locust.env import Environment
 from locust.event import Events
 
-from advisor.domain import Stage
+from advisor.domain import Arrivals, Stage
 from advisor.errors import AdvisorError, ConfigurationError, EngineFailed, NotAllowed
 from advisor.loadtest.engine import pipe, wire
 from advisor.loadtest.engine.arrivals import complaint
 from advisor.loadtest.engine.pick import new_turns, picks
 from advisor.loadtest.engine.stage import StageRun
+from advisor.loadtest.engine.users import Users, UserStage
 from advisor.loadtest.engine.workers import Workers
-from advisor.loadtest.protocol import Failure, Message, Ready, Setup, decode, encode
+from advisor.loadtest.protocol import Failure, Message, Ready, SecondRecord, Setup, decode, encode
+from advisor.loadtest.safety import check_host
 
 _SPARE_FILES = 64  # pipes, timers, libraries
 _FLUSH_SECONDS = 1.0
@@ -34,7 +36,7 @@ class Control:
     def __init__(self, output: pipe.Output) -> None:
         self._output = output
         self._setup: Setup | None = None
-        self._stage: StageRun | None = None
+        self._stage: StageRun | UserStage | None = None
         self._aborted = False
         self._first_stage: float | None = None
         self._inbox: Queue[Message | str] = Queue()
@@ -66,6 +68,16 @@ class Control:
     def _set_up(self, setup: Setup) -> None:
         _check(setup)
         _allow_files(setup.caps.in_flight)
+        resolved = self._load_users(setup) if setup.locustfile else self._load_requests(setup)
+        self._setup = setup
+        # What exists now stays: later collections need not look at it, and are rare.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
+        self._epoch = time.monotonic()
+        self._output.write(encode(Ready(epoch=time.time(), pid=os.getpid(), resolved=resolved)))
+
+    def _load_requests(self, setup: Setup) -> str:
         address = wire.address(setup)
         try:
             self._wires = wire.wires(setup)
@@ -75,13 +87,11 @@ class Control:
         environment.events.init.fire(environment=environment, runner=None, web_ui=None)
         self._workers = Workers(setup, address, environment)
         self._turns = new_turns(setup.kinds)
-        self._setup = setup
-        # What exists now stays: later collections need not look at it, and are rare.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 20)
-        self._epoch = time.monotonic()
-        self._output.write(encode(Ready(epoch=time.time(), pid=os.getpid(), resolved=address.host)))
+        return address.host
+
+    def _load_users(self, setup: Setup) -> str:
+        self._users = Users(setup)
+        return str(check_host(setup.url, setup.allowed_hosts)[0])
 
     def _run(self, stage: Stage) -> None:
         setup = self._setup
@@ -90,28 +100,36 @@ class Control:
         problem = complaint(stage, setup.caps)
         if problem:
             raise NotAllowed(problem)
+        if (stage.arrivals is Arrivals.USERS) != (setup.locustfile is not None):
+            raise ConfigurationError(
+                f"stage '{stage.name}' is of kind '{stage.arrivals}'",
+                hint="a locustfile runs in stages of users alone, and only a locustfile does",
+            )
         if self._first_stage is None:
             self._first_stage = time.monotonic()
-        self._stage = StageRun(
-            stage,
-            self._workers,
-            self._requests(setup, stage),
-            setup.caps,
-            lambda record: self._output.write(encode(record)),
-            self._epoch,
-            self._first_stage + setup.caps.seconds,
-        )
+        self._stage = self._stage_run(setup, stage, self._first_stage + setup.caps.seconds)
         if self._aborted:
             self._stage.abort()
         end = self._stage.run()
         self._stage = None
         self._output.write(encode(end))
 
+    def _stage_run(self, setup: Setup, stage: Stage, latest_end: float) -> StageRun | UserStage:
+        def tell(record: SecondRecord) -> None:
+            self._output.write(encode(record))
+
+        if setup.locustfile is not None:
+            return UserStage(stage, self._users, setup.caps.rate, tell, self._epoch, latest_end)
+        requests = self._requests(setup, stage)
+        return StageRun(stage, self._workers, requests, setup.caps, tell, self._epoch, latest_end)
+
     def _requests(self, setup: Setup, stage: Stage) -> Iterator[wire.Wire]:
         return (self._wires[index] for index in picks(setup.kinds, stage.seed, self._turns))
 
 
 def _check(setup: Setup) -> None:
+    if setup.locustfile is not None and not setup.kinds:
+        return
     if not setup.kinds or any(not kind.pool for kind in setup.kinds):
         raise ConfigurationError("every kind of request needs at least one prepared request")
     if any(kind.weight <= 0 for kind in setup.kinds):

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import gevent
-import numpy as np
 
 from advisor.domain import Arrivals, Outcome, Stage
 from advisor.loadtest.engine.alarm import Alarm
 from advisor.loadtest.engine.arrivals import offsets
 from advisor.loadtest.engine.ramp import RampJudge
-from advisor.loadtest.engine.recorder import second_record
+from advisor.loadtest.engine.telling import Telling
 from advisor.loadtest.engine.wire import Wire
 from advisor.loadtest.engine.workers import Workers
-from advisor.loadtest.protocol import Caps, SecondRecord, StageEnd, histogram_quantile, latency_buckets
+from advisor.loadtest.protocol import Caps, SecondRecord, StageEnd
 
 _TURN = 64  # requests started before answers get their turn
 _CANCEL_SECONDS = 0.5
-_REST_SECONDS = 0.1
 
 _now = time.monotonic
 
@@ -49,8 +46,6 @@ class StageRun:
         self._judge = RampJudge(stage.stop) if stage.stop else None
         self._reason = ""  # set once something ends the sending early
         self._sending = True
-        self._delays: Counter[int] = Counter()  # by bucket, so that a soak of days takes no more memory
-        self._dropped = 0
         self._aborted = False
 
     def abort(self) -> None:
@@ -61,32 +56,19 @@ class StageRun:
 
     def run(self) -> StageEnd:
         """Blocks the calling greenlet until the stage is over."""
-        self._begin = self._cut_at = _now()
-        cpu_begin = self._cut_cpu = time.process_time()
+        telling = Telling(self._stage, self._workers, self._tell, self._epoch)
+        self._begin = telling.begin
         self._until = min(self._begin + self._stage.seconds, self._latest_end)
         self._workers.on_end = self._ended
-        ticker = gevent.spawn(self._tick)
         try:
             end = self._send()
             self._sending = False
-            cpu = (time.process_time() - cpu_begin) / max(_now() - self._begin, 1e-3)
+            telling.sent()
             drained = self._drain()
         finally:
-            ticker.kill()
             self._workers.on_end = None
             self._alarm.close()
-        self._cut(last=True)
-        return StageEnd(
-            stage=self._stage.name,
-            start=self._begin - self._epoch,
-            end=end - self._epoch,
-            dropped=self._dropped,
-            drained=drained,
-            cpu=cpu,
-            reason=self._reason or "all requests were sent",
-            dispatch_delay_p50=histogram_quantile(self._delays, 0.50),
-            dispatch_delay_p99=histogram_quantile(self._delays, 0.99),
-        )
+        return telling.finish(end, self._reason or "all requests were sent", drained=drained)
 
     # --------------------------------------------------------------------------------------------- sending
 
@@ -160,34 +142,3 @@ class StageRun:
             self._workers.cancel()
             gevent.sleep(0.01)
         return drained
-
-    # --------------------------------------------------------------------------------------------- telling
-
-    def _tick(self) -> None:
-        second = 0
-        while True:
-            second += 1
-            gevent.sleep(max(0.0, self._begin + second - _now()))
-            self._cut()
-
-    def _cut(self, *, last: bool = False) -> None:
-        now, cpu = _now(), time.process_time()
-        columns = self._workers.cut()
-        dropped, self._workers.dropped = self._workers.dropped, 0
-        self._dropped += dropped
-        self._delays.update(latency_buckets(np.array(columns.delays)))
-        seconds = now - self._cut_at
-        if last and not columns.delays and not columns.end and not dropped and seconds < _REST_SECONDS:
-            return  # a rest in which nothing happened is no record
-        self._tell(
-            second_record(
-                self._stage.name,
-                columns,
-                self._epoch,
-                (self._cut_at, now),
-                self._workers.in_flight,
-                dropped,
-                (cpu - self._cut_cpu) / seconds if seconds > 0 else 0.0,
-            )
-        )
-        self._cut_at, self._cut_cpu = now, cpu
