@@ -52,7 +52,7 @@ class MetricsServer(ThreadingHTTPServer):
         self._collectors = collectors
         self._exposition = Exposition()
         super().__init__((host, port), _Handler)
-        self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="metrics", daemon=True)
 
     def server_bind(self) -> None:
         """Without looking up our own name, as HTTPServer does: that can take seconds where DNS is slow."""

@@ -121,7 +121,7 @@ class Client(asyncio.Protocol):
         if length is not None and len(data) - end == length:  # the whole request in one piece: the usual case
             self._state = State.AHEAD
             request.meter.request_bytes += length
-            first = data if head.verbatim else head.forward + data[end:]
+            first = head.forward(raw) + data[end:] if head.dropped else data
             exchange = self._exchange = Exchange(proxy, self, request, first, unsent=False)
             exchange.begin()
             return
@@ -137,7 +137,7 @@ class Client(asyncio.Protocol):
             self._ahead = data[stop:]
         request.meter.request_bytes += body.payload
         exchange = self._exchange = Exchange(
-            proxy, self, request, head.forward + data[end:stop], unsent=stop == end
+            proxy, self, request, head.forward(raw) + data[end:stop], unsent=stop == end
         )
         exchange.begin()
 

@@ -125,8 +125,8 @@ class Exchange:
 
     # ------------------------------------------------------------------------------------------- answer
 
-    def answer_head(self, head: ResponseHead) -> bytes:
-        """What to send to the client for the final head."""
+    def answer_head(self, head: ResponseHead, raw: bytes) -> bytes:
+        """What to send to the client for the final head: `raw` itself where that can be passed on."""
         self.answered = True
         self._first = None
         status = head.status
@@ -141,10 +141,10 @@ class Exchange:
         client = self.client
         if head.until_close or client.must_close(self.request):
             client.closing = True
-            return head.forward_closing
+            return head.closing(raw)
         if self.request.version == b"1.0":
-            return head.forward_keeping
-        return head.forward
+            return head.keeping(raw)
+        return head.forward(raw)
 
     def answer_complete(self) -> None:
         """The last byte of the answer was handed to the client's socket, or waits before it."""

@@ -7,18 +7,34 @@ read in two ways the message is refused: that is how requests are smuggled (RFC 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import httptools
 
 END = b"\r\n\r\n"
+_MATTERING = (
+    *("host", "content-length", "transfer-encoding", "content-type"),
+    *("connection", "keep-alive", "proxy-connection", "upgrade"),
+)
+
+
+def _any_case(name: str) -> str:
+    """A pattern for `name` in any case: twice as fast as the flag for it."""
+    return "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in name)
+
+
+# llhttp has refused what is not a field before this looks for those that matter to a proxy
+_FIELD = re.compile(f"\r\n({'|'.join(map(_any_case, _MATTERING))}):[ \t]*([^\r]*)".encode())
 _CONNECTION_FIELDS = frozenset({b"connection", b"keep-alive", b"proxy-connection"})
 _NEVER_HOP_BY_HOP = frozenset({b"host", b"content-length", b"transfer-encoding"})
 _SAFE_TO_REPEAT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})  # RFC 9110, 9.2.2
+_NOTHING: frozenset[bytes] = frozenset()
+_KEEP_ALIVE = frozenset({b"keep-alive"})
 
-Fields = list[tuple[bytes, bytes]]
+Found = list[tuple[bytes, bytes]]  # name and value of each field that matters, as written, in order
+Fields = dict[bytes, bytes]  # lower-case names; the values of a repeated field joined with commas
 
 
 class BadMessage(Exception):  # noqa: N818 - reads as what it says
@@ -30,8 +46,7 @@ class BadMessage(Exception):  # noqa: N818 - reads as what it says
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """Of a request. `length` is that of the body in bytes, 0 without one; None when `chunked`."""
 
     method: bytes
@@ -41,147 +56,144 @@ class RequestHead:
     chunked: bool
     keep_alive: bool  # the client wants the connection to stay
     upgrade: bool
-    expects_continue: bool
     repeatable: bool  # by its method
-    verbatim: bool  # forward is what was received
-    forward: bytes
+    dropped: frozenset[bytes]  # fields that are not passed on
+
+    def forward(self, raw: bytes) -> bytes:
+        """What goes to the server: `raw` itself where nothing is taken out."""
+        return _without(raw, self.dropped) if self.dropped else raw
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     """Of an answer. `length` is None when `chunked`, or when the body lasts `until_close`."""
 
     status: int
+    version: bytes
     length: int | None
     chunked: bool
     until_close: bool
     keep_alive: bool  # the upstream connection can be used again
     event_stream: bool
-    verbatim: bool
-    forward: bytes
-    forward_closing: bytes  # tells the client that its connection ends here
-    forward_keeping: bytes  # tells an HTTP/1.0 client that it stays
+    dropped: frozenset[bytes]
 
-    @property
-    def interim(self) -> bool:
-        """1xx other than 101: another head follows."""
-        return self.status < 200 and self.status != 101
+    def forward(self, raw: bytes) -> bytes:
+        """What goes to the client: `raw` itself where nothing is taken out."""
+        clean = _without(raw, self.dropped) if self.dropped else raw
+        # a proxy speaks its own version
+        return clean if self.version == b"1.1" else b"HTTP/1.1" + clean[8:]
 
+    def closing(self, raw: bytes) -> bytes:
+        """The same for a client whose connection ends with this answer."""
+        return self._with(raw, b"Connection: close")
 
-class _Fields:
-    """What llhttp calls back. Only heads are fed, so the body callbacks are not needed."""
+    def keeping(self, raw: bytes) -> bytes:
+        """The same for an HTTP/1.0 client whose connection stays."""
+        return self._with(raw, b"Connection: keep-alive")
 
-    __slots__ = ("complete", "fields", "on_header", "target")
-
-    def __init__(self) -> None:
-        self.fields: Fields = []
-        self.target = b""
-        self.complete = False
-        self.on_header: Callable[[bytes, bytes], None] = lambda name, value: self.fields.append(
-            (name.lower(), value)
-        )
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
+    def _with(self, raw: bytes, line: bytes) -> bytes:
+        return _without(self.forward(raw), _CONNECTION_FIELDS)[:-2] + line + END
 
 
-def _validate(parser_type: type, raw: bytes) -> tuple[_Fields, httptools.HttpParser]:
-    seen = _Fields()
-    parser = parser_type(seen)
+# ------------------------------------------------------------------------------------------------- reading
+
+
+def _validated(parser: httptools.HttpParser, raw: bytes) -> Found:
+    """The fields that matter of a head that llhttp accepts."""
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass  # the head is fine, and what follows is not llhttp's to read
     except httptools.HttpParserError as error:
-        if not seen.complete:
-            raise BadMessage(str(error) or "malformed head") from None
-    if not seen.complete:
-        raise BadMessage("malformed head")
-    return seen, parser
+        raise BadMessage(str(error) or "malformed head") from None
+    return _FIELD.findall(raw)
 
 
-def _values(fields: Fields, name: bytes) -> list[bytes]:
-    return [value for key, value in fields if key == name]
+def _fields(found: Found) -> Fields:
+    fields: Fields = {}
+    for name, value in found:
+        key = name.lower()
+        fields[key] = fields[key] + b"," + value if key in fields else value
+    return fields
 
 
-def _tokens(fields: Fields, name: bytes) -> set[bytes]:
+def _tokens(value: bytes | None) -> set[bytes]:
     """The members of a comma-separated field, lower case."""
-    values = [value for key, value in fields if key == name]
-    if not values:
+    if value is None:
         return set()
-    return {token.strip().lower() for token in b",".join(values).split(b",")} - {b""}
+    return {token.strip().lower() for token in value.split(b",")} - {b""}
 
 
 def _framing(fields: Fields, version: bytes) -> tuple[int | None, bool]:
     """(Content-Length or None, chunked). llhttp has refused duplicates, signs, and both fields together."""
-    codings = _values(fields, b"transfer-encoding")
-    lengths = _values(fields, b"content-length")
-    if not codings:
-        return (int(lengths[0]) if lengths else None), False
-    if len(codings) > 1 or codings[0].strip().lower() != b"chunked":
+    coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+    if coding is None:
+        return (None if length is None else int(length)), False
+    if coding.strip().lower() != b"chunked":
         raise BadMessage("Transfer-Encoding other than chunked", 501)
     if version == b"1.0":
         raise BadMessage("Transfer-Encoding in HTTP/1.0")
-    if lengths:
+    if length is not None:
         raise BadMessage("Content-Length beside Transfer-Encoding")
     return None, True
 
 
-def _without(raw: bytes, dropped: set[bytes] | frozenset[bytes]) -> bytes:
+def _hop_by_hop(fields: Fields, connection: set[bytes]) -> frozenset[bytes]:
+    """Names of the fields to take out."""
+    if _CONNECTION_FIELDS.isdisjoint(fields):
+        return _NOTHING
+    named = connection - {b"close", b"keep-alive", b"upgrade", b"te"}
+    if named & _NEVER_HOP_BY_HOP:
+        raise BadMessage("Connection names a field that frames the message")
+    return _CONNECTION_FIELDS.intersection(fields) | named
+
+
+def _without(raw: bytes, dropped: frozenset[bytes]) -> bytes:
     """The head without the named fields (lower case)."""
     lines = raw[: -len(END)].split(b"\r\n")
     kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in dropped]
     return b"\r\n".join([lines[0], *kept]) + END
 
 
-def _with(raw: bytes, line: bytes) -> bytes:
-    return raw[:-2] + line + END
+# ------------------------------------------------------------------------------------------------ requests
 
 
-def _hop_by_hop(fields: Fields, connection: set[bytes]) -> set[bytes]:
-    """Names of the fields to take out."""
-    named = connection - {b"close", b"keep-alive", b"upgrade", b"te"}
-    if named & _NEVER_HOP_BY_HOP:
-        raise BadMessage("Connection names a field that frames the message")
-    return {key for key, _ in fields if key in _CONNECTION_FIELDS or key in named}
-
-
-def parse_request(raw: bytes) -> RequestHead:
-    """The head of a request; `raw` ends with the empty line.
+def validate_request(raw: bytes) -> tuple[bytes, Found]:
+    """First line, and the fields that matter, of a head that ends with the empty line.
 
     Raises:
-        BadMessage: malformed, ambiguous, or not for a reverse proxy.
+        BadMessage: malformed.
     """
-    line, _, _ = raw.partition(b"\r\n")
-    parts = line.split(b" ")
-    if len(parts) != 3 or parts[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:
+    line = raw[: raw.index(b"\r\n")]
+    if line.count(b" ") != 2 or not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
         raise BadMessage("the first line is not 'METHOD target HTTP/1.1'")
-    seen, _ = _validate(httptools.HttpRequestParser, raw)
-    method, target, version = parts[0], parts[1], parts[2][5:]
-    fields = seen.fields
+    return line, _validated(httptools.HttpRequestParser(None), raw)
+
+
+def interpret_request(line: bytes, found: Found) -> RequestHead:
+    """What a validated request asks for.
+
+    Raises:
+        BadMessage: ambiguous, or not for a reverse proxy.
+    """
+    method, target, protocol = line.split(b" ")
+    version, fields = protocol[5:], _fields(found)
     if method == b"CONNECT":
         raise BadMessage("CONNECT is for forward proxies", 501)
-    hosts = len(_values(fields, b"host"))
-    if hosts > 1 or (not hosts and version == b"1.1"):
-        raise BadMessage("HTTP/1.1 needs one Host field" if not hosts else "more than one Host field")
+    host = fields.get(b"host")
+    if host is None and version == b"1.1":
+        raise BadMessage("HTTP/1.1 needs a Host field")
+    if host is not None and b"," in host:
+        raise BadMessage("more than one Host field")
     length, chunked = _framing(fields, version)
-    connection = _tokens(fields, b"connection")
-    upgrade = (
-        version == b"1.1"
-        and b"upgrade" in connection
-        # the upgrade to HTTP/2 would hide every later request from the measurement
-        and not {b"h2c", b"h2"} & _tokens(fields, b"upgrade")
-    )
-    dropped = _hop_by_hop(fields, connection)
-    if upgrade:
-        dropped -= {b"connection"}
-    elif b"upgrade" in connection:
-        dropped |= {b"upgrade", b"http2-settings"}
-    elif connection == {b"keep-alive"} and version == b"1.1":
-        dropped -= {b"connection"}
+    connection = _tokens(fields.get(b"connection"))
+    dropped, upgrade = _hop_by_hop(fields, connection), False
+    if version == b"1.1" and b"upgrade" in connection:
+        if {b"h2c", b"h2"} & _tokens(fields.get(b"upgrade")):
+            dropped |= {b"upgrade"}  # every later request would pass in HTTP/2, unmeasured
+        else:
+            dropped, upgrade = dropped - {b"connection"}, True
+    elif version == b"1.1" and connection == _KEEP_ALIVE:
+        dropped -= {b"connection"}  # says nothing new: left in, the head can be passed on as it came
     return RequestHead(
         method=method,
         target=target,
@@ -190,82 +202,97 @@ def parse_request(raw: bytes) -> RequestHead:
         chunked=chunked,
         keep_alive=b"close" not in connection and (version == b"1.1" or b"keep-alive" in connection),
         upgrade=upgrade,
-        expects_continue=version == b"1.1" and b"100-continue" in _tokens(fields, b"expect"),
         repeatable=method in _SAFE_TO_REPEAT,
-        verbatim=not dropped,
-        forward=_without(raw, dropped) if dropped else raw,
+        dropped=dropped,
     )
 
 
-def parse_response(raw: bytes, method: bytes) -> ResponseHead:
-    """The head of the answer to a request with `method`; `raw` ends with the empty line.
+# ------------------------------------------------------------------------------------------------- answers
+
+
+def validate_response(raw: bytes) -> tuple[bytes, Found]:
+    """First line, and the fields that matter, of a head that ends with the empty line.
 
     Raises:
-        BadMessage: malformed or ambiguous.
+        BadMessage: malformed.
     """
     if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
         raise BadMessage("the answer is not HTTP/1")
-    seen, parser = _validate(httptools.HttpResponseParser, raw)
-    status = parser.get_status_code()
-    version = raw[5:8]
-    fields = seen.fields
+    return raw[: raw.index(b"\r\n")], _validated(httptools.HttpResponseParser(None), raw)
+
+
+def interpret_response(line: bytes, found: Found, *, of_head: bool = False) -> ResponseHead:
+    """What a validated answer says; `of_head`: to a HEAD request.
+
+    Raises:
+        BadMessage: ambiguous.
+    """
+    version, status, fields = line[5:8], int(line[9:12]), _fields(found)
     length, chunked = _framing(fields, version)
-    if method == b"HEAD" or status < 200 or status in {204, 304}:
+    if of_head or status < 200 or status in {204, 304}:
         length, chunked = 0, False  # whatever the fields say (RFC 9112, 6.3)
-    connection = _tokens(fields, b"connection")
-    switching = status == 101
-    dropped = set() if switching else _hop_by_hop(fields, connection)
-    clean = _without(raw, dropped) if dropped else raw
-    if version == b"1.0":
-        clean = b"HTTP/1.1" + clean[8:]  # a proxy speaks its own version
-    # "keep-alive" says nothing new in HTTP/1.1: left in, the answer can be passed on as it came
-    harmless = version == b"1.1" and connection == {b"keep-alive"} and dropped == {b"connection"}
-    forward = raw if harmless else clean
-    kept_open = version == b"1.1" or b"keep-alive" in connection
+    connection = _tokens(fields.get(b"connection"))
+    dropped = _NOTHING if status == 101 else _hop_by_hop(fields, connection)
+    if version == b"1.1" and connection == _KEEP_ALIVE:
+        dropped -= {b"connection"}
+    stays = version == b"1.1" or b"keep-alive" in connection
     until_close = length is None and not chunked
-    content_type = b"".join(_values(fields, b"content-type")).lower()
     return ResponseHead(
         status=status,
+        version=version,
         length=length,
         chunked=chunked,
         until_close=until_close,
-        keep_alive=kept_open and b"close" not in connection and not until_close,
-        event_stream=content_type.startswith(b"text/event-stream"),
-        verbatim=forward is raw,
-        forward=forward,
-        forward_closing=_with(clean, b"Connection: close"),
-        forward_keeping=_with(clean, b"Connection: keep-alive"),
+        keep_alive=stays and b"close" not in connection and not until_close,
+        event_stream=fields.get(b"content-type", b"").lower().startswith(b"text/event-stream"),
+        dropped=dropped,
     )
 
 
+# ---------------------------------------------------------------------------------------------------- memo
+
 Head = TypeVar("Head")
+Key = TypeVar("Key")
 
 
 class Memo(Generic[Head]):
-    """Heads already validated, by their bytes: clients and servers repeat themselves.
+    """Remembers heads: by all their bytes, as clients and servers repeat themselves; and by what matters in
+    them, as a trace identifier or a date makes each new to the last byte.
 
-    Bounded in entries and in bytes; forgetting everything when full is cheap when heads never repeat.
+    Bounded in entries and in bytes. Forgetting everything when full is cheap, and harmless.
     """
 
-    __slots__ = ("_known", "_parse", "get")
+    __slots__ = ("_by_bytes", "_by_meaning", "_interpret", "_validate", "get")
 
     ENTRIES = 512
     LONGEST = 2048
 
-    def __init__(self, parse: Callable[[bytes], Head]) -> None:
-        self._known: dict[bytes, Head] = {}
-        self._parse = parse
-        self.get = self._known.get
+    def __init__(
+        self, validate: Callable[[bytes], tuple[bytes, Found]], interpret: Callable[[bytes, Found], Head]
+    ) -> None:
+        self._validate = validate
+        self._interpret = interpret
+        self._by_bytes: dict[bytes, Head] = {}
+        self._by_meaning: dict[tuple[object, ...], Head] = {}
+        self.get = self._by_bytes.get
 
     def learn(self, raw: bytes) -> Head:
-        """Parse, and remember.
+        """The head of bytes that `get` does not know.
 
         Raises:
-            BadMessage: from the parser.
+            BadMessage: nothing of it is remembered.
         """
-        head = self._parse(raw)
-        if len(raw) <= self.LONGEST:
-            if len(self._known) >= self.ENTRIES:
-                self._known.clear()
-            self._known[raw] = head
+        line, found = self._validate(raw)
+        meaning = (line, *found)
+        head = self._by_meaning.get(meaning)
+        if head is None:
+            head = self._interpret(line, found)
+            self._keep(self._by_meaning, meaning, head, raw)
+        self._keep(self._by_bytes, raw, head, raw)
         return head
+
+    def _keep(self, known: dict[Key, Head], key: Key, head: Head, raw: bytes) -> None:
+        if len(raw) <= self.LONGEST:
+            if len(known) >= self.ENTRIES:
+                known.clear()
+            known[key] = head

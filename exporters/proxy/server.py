@@ -6,13 +6,22 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporters import names
 from exporters.meter import Meter, ModelMeter
 from exporters.proxy.admission import Admission
 from exporters.proxy.client import Client
 from exporters.proxy.exchange import Exchange
-from exporters.proxy.heads import Memo, RequestHead, parse_request, parse_response
+from exporters.proxy.heads import (
+    Found,
+    Memo,
+    RequestHead,
+    interpret_request,
+    interpret_response,
+    validate_request,
+    validate_response,
+)
 from exporters.proxy.pool import Pool
 from exporters.proxy.replies import TOO_MANY_CONNECTIONS, Refusal
 from exporters.proxy.routes import model_in_path, tells_tokens
@@ -36,8 +45,7 @@ class Limits:
     linger_seconds: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is known of a request by its head."""
 
     head: RequestHead
@@ -63,8 +71,8 @@ class Proxy:
         self.limits = limits or Limits()
         self.admission: Admission[Exchange] = Admission(max_in_flight, max_queue)
         self.pool = Pool(address, self.limits.connect_seconds, lambda: Upstream(self))
-        self.requests = Memo(self._request)
-        self.responses = Memo(lambda raw: parse_response(raw, b"GET"))
+        self.requests = Memo(validate_request, self._request)
+        self.responses = Memo(validate_response, interpret_response)
         self.draining = False
         self._clients: set[Client] = set()
         self._failures: Counter[str] = Counter()
@@ -73,8 +81,8 @@ class Proxy:
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
 
-    def _request(self, raw: bytes) -> Request:
-        head = parse_request(raw)
+    def _request(self, line: bytes, found: Found) -> Request:
+        head = interpret_request(line, found)
         meter = self.meter.default
         if self.meter.several:
             meter = self.meter.model(model_in_path(head.target) or "")

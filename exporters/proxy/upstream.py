@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from exporters.proxy.chunked import Body, ChunkedBody, FixedBody, UntilCloseBody
-from exporters.proxy.heads import END, BadMessage, parse_response
+from exporters.proxy.heads import END, BadMessage, interpret_response, validate_response
 from exporters.proxy.replies import BAD_ANSWER
 from exporters.proxy.streams import watch_for
 
@@ -110,13 +110,13 @@ class Upstream(asyncio.Protocol):
             return
         raw = data[:end]
         if exchange.request.method == b"HEAD":
-            head = parse_response(raw, b"HEAD")
+            head = interpret_response(*validate_response(raw), of_head=True)
         else:
             head = proxy.responses.get(raw) or proxy.responses.learn(raw)
         if head.status < 200:
             self._interim(exchange, head, data, end)
             return
-        out = exchange.answer_head(head)
+        out = exchange.answer_head(head, raw)
         length = head.length
         if exchange.tells_tokens or length is None:
             exchange.watch = watch_for(
@@ -124,7 +124,7 @@ class Upstream(asyncio.Protocol):
             )
         if length is not None and len(data) - end == length:  # the whole answer in one piece: the usual case
             exchange.meter.response_bytes += length
-            exchange.client.write(data if head.verbatim and out is head.forward else out + data[end:])
+            exchange.client.write(data if out is raw else out + data[end:])
             if exchange.watch is not None:
                 exchange.watch.feed(data[end:], proxy.now(), 0)
             self._complete(exchange, head, keep=True)
@@ -143,7 +143,7 @@ class Upstream(asyncio.Protocol):
             self._switch(exchange, data)
             return
         if exchange.request.version != b"1.0":
-            exchange.client.write(head.forward)
+            exchange.client.write(head.forward(data[:end]))
         if end < len(data):
             self._read_head(exchange, data[end:])
 

@@ -6,7 +6,14 @@ import threading
 
 import pytest
 
-from exporters.proxy.heads import BadMessage, parse_request, parse_response
+from exporters.proxy.heads import (
+    BadMessage,
+    Memo,
+    interpret_request,
+    interpret_response,
+    validate_request,
+    validate_response,
+)
 from tests.exporters.proxy.wire import PATIENCE, Wire, answer, echo_forever, proxied, wait_until
 
 HOST = b"POST / HTTP/1.1\r\nHost: m\r\n"
@@ -208,14 +215,15 @@ def test_heads_are_parsed_once_and_refused_each_time() -> None:
 
 
 @pytest.mark.parametrize("raw", SMUGGLED.values(), ids=SMUGGLED.keys())
-def test_parse_request_says_what_is_wrong(raw: bytes) -> None:
+def test_it_is_said_what_is_wrong(raw: bytes) -> None:
     with pytest.raises(BadMessage) as caught:
-        parse_request(raw[: raw.index(b"\r\n\r\n") + 4])
+        Memo(validate_request, interpret_request).learn(raw[: raw.index(b"\r\n\r\n") + 4])
     assert caught.value.reason
     assert caught.value.status in {400, 501}
 
 
-def test_parse_response_of_head_has_no_body() -> None:
-    head = parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"HEAD")
+def test_an_answer_to_head_has_no_body() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+    head = interpret_response(*validate_response(raw), of_head=True)
     assert head.length == 0
     assert head.keep_alive

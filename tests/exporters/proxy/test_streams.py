@@ -9,7 +9,7 @@ import pytest
 
 from exporters import names
 from exporters.meter import Meter, ModelMeter
-from exporters.proxy.heads import parse_response
+from exporters.proxy.heads import interpret_response, validate_response
 from exporters.proxy.routes import model_in_path, tells_tokens
 from exporters.proxy.streams import StreamWatch, watch_for
 from tests.exporters.proxy.wire import PATIENCE, Wire, answer, proxied
@@ -33,7 +33,7 @@ def meter() -> ModelMeter:
 
 
 def head(fields: bytes, status: bytes = b"200 OK"):
-    return parse_response(b"HTTP/1.1 " + status + b"\r\n" + fields + b"\r\n", b"GET")
+    return interpret_response(*validate_response(b"HTTP/1.1 " + status + b"\r\n" + fields + b"\r\n"))
 
 
 def test_events_cut_anywhere_are_counted_once() -> None:
