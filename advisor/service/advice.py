@@ -175,10 +175,7 @@ class Advice:
             if run is None:
                 continue
             if verdict is VerdictStatus.INCONCLUSIVE:
-                reasons = run.verdict.reasons if run.verdict else ()
-                doubts.append(
-                    f"no run was valid yet; run {run.run_id} was inconclusive: {'; '.join(reasons)}"
-                )
+                doubts.append(_inconclusive(run))
             return run, tuple(doubts)
         return None, ()
 
@@ -233,6 +230,14 @@ class Advice:
         if fit is None or asked.ttft:
             return found
         return self._workers.call(fits.what_if, fit, capacity, run.slo, asked)
+
+
+def _inconclusive(run: Run) -> str:
+    """With the verdict's reasons, but for the one that a refusal says anyway."""
+    said = run.capacity.reason if isinstance(run.capacity, Refusal) else None
+    reasons = [reason for reason in (run.verdict.reasons if run.verdict else ()) if reason != said]
+    text = f"no run was valid yet; run {run.run_id} was inconclusive"
+    return f"{text}: {'; '.join(reasons)}" if reasons else text
 
 
 class _Replayed(TypedDict, total=False):

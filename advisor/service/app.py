@@ -15,9 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from advisor.domain import Recommendation, Run, RunStatus, Slo, Window
 from advisor.errors import NotFound
 from advisor.service.advice import RENEW, Advice
-from advisor.service.bus import News, RunEvent
+from advisor.service.bus import RunEvent
 from advisor.service.composition import RunTools
-from advisor.service.conduct import verdict_figures
 from advisor.service.coordinator import Coordinator
 from advisor.service.leadership import Leadership
 from advisor.service.observer import Observer
@@ -25,13 +24,13 @@ from advisor.service.options import RunOptions
 from advisor.service.outlook import LookAhead
 from advisor.service.permission import allowed_hosts as configured_hosts
 from advisor.service.schedule import NextRun, Scheduler, next_runs
+from advisor.service.tail import tail
 from advisor.service.threads import StoreThreads
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Owner, ServiceEvent, StageSummary, Store
 
 _log = logging.getLogger(__name__)
-_POLL = 1.0  # s between two looks at a run of another advisor
 
 
 class Advisor:
@@ -214,23 +213,14 @@ class Advisor:
     async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[RunEvent]:
         """The news of a run with numbers above `after`, as they come; ends when the run does.
 
-        Of a run in another process only the end is told, and of one that is over what it came to.
+        Of a run that is over, or that another process runs, as the store tells them.
 
         Raises:
             NotFound: no such run.
         """
-        news = self.coordinator.watch(run_id, after)
-        if news is not None:
-            async for event in news:
-                yield event
-            return
-        while (run := await self.run(run_id)).status is RunStatus.RUNNING:  # noqa: ASYNC110 - another process ends it
-            await asyncio.sleep(_POLL)
-        at = run.ended_at or run.started_at
-        if run.verdict is not None:
-            yield RunEvent(after + 1, News.VERDICT, run_id, at, verdict_figures(run))
-        data = {"status": run.status.value, "reason": run.reason}
-        yield RunEvent(after + 2, News.DONE, run_id, at, data)
+        events = self.coordinator.watch(run_id, after) or tail(self.store, self._threads, run_id, after)
+        async for event in events:
+            yield event
 
     # ---------------------------------------------------------------------------------------------- advice
 

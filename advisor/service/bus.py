@@ -12,7 +12,7 @@ KEPT = 2000  # news of one run: half an hour of seconds; the oldest give way
 
 
 class News(StrEnum):
-    """What happened. The keys of each one's data are drawn in `advisor.service.recorder`."""
+    """What happened. The keys of each one's data are drawn in `advisor.service.news`."""
 
     STARTED = "started"
     STAGE_START = "stage_start"

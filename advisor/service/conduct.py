@@ -13,6 +13,7 @@ from advisor.loadtest.execute import Ended, Execution, WindowSource, execute
 from advisor.loadtest.plan import CapacityPlan, Caps, Plan, Quick
 from advisor.loadtest.protocol import Setup
 from advisor.loadtest.verdict import judge
+from advisor.service import news
 from advisor.service.bus import Feed, News
 from advisor.service.options import RunOptions, caps_of, guards_of, plan_of
 from advisor.service.recorder import Recorder
@@ -124,7 +125,7 @@ class Conduct:
         assert self._prepared is not None
         self._loop = asyncio.get_running_loop()
         plan, setup = self._prepared.plan, self._prepared.setup
-        self._tell(News.STARTED, target=run.target, scenario=run.scenario, **self._prepared.details)
+        self._tell(News.STARTED, news.started(run))
         recorder = Recorder(self._store, run.run_id, self._feed, self._clock)
         try:
             execution = await self._load(plan, setup, recorder, stop)
@@ -140,7 +141,7 @@ class Conduct:
             stages=execution.stages,
         )
         requests = sum(len(stage.log) for stage in execution.stages)
-        self._tell(News.FITTING, stages=len(execution.stages), requests=requests)
+        self._tell(News.FITTING, {"stages": len(execution.stages), "requests": requests})
         answer = Answer() if unanswered or not requests else await self._answer(plan, run, stop)
         if answer is None:
             run, answer = replace(run, status=RunStatus.ABORTED, reason=stop_reason()), Answer()
@@ -149,7 +150,7 @@ class Conduct:
         run = replace(run, verdict=verdict, capacity=answer.capacity, findings=answer.findings)
         if answer.fit is not None:
             await asyncio.to_thread(self._store.runs.put_fit, run, answer.fit, now=self._clock())
-        self._tell(News.VERDICT, **verdict_figures(run))
+        self._tell(News.VERDICT, news.verdict(run))
         return run
 
     async def _answer(self, plan: Plan, run: Run, stop: asyncio.Event) -> Answer | None:
@@ -159,7 +160,7 @@ class Conduct:
 
     def tell_done(self, run: Run) -> None:
         """The last news."""
-        self._tell(News.DONE, status=run.status.value, reason=run.reason)
+        self._tell(News.DONE, news.done(run))
 
     async def _load(self, plan: Plan, setup: Setup, recorder: Recorder, stop: asyncio.Event) -> Execution:
         if isinstance(plan, CapacityPlan) and not await _unless(stop, self._tools.ready_to_fit()):
@@ -182,34 +183,13 @@ class Conduct:
     def _quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """Called by the plan, in a thread of its own."""
         found = self._tools.quick(history, slo)
-        data: dict[str, Any] = (
-            {"refusal": found.reason}
-            if isinstance(found, Refusal)
-            else {"rps": found.rps, "interval": list(found.interval), "form": found.form}
-        )
+        data = news.estimate(found)
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(lambda: self._tell(News.ESTIMATE, **data))
+        self._loop.call_soon_threadsafe(lambda: self._tell(News.ESTIMATE, data))
         return found
 
-    def _tell(self, kind: News, **data: Any) -> None:
+    def _tell(self, kind: News, data: news.Data) -> None:
         self._feed.publish(kind, self._clock(), data)
-
-
-def verdict_figures(run: Run) -> dict[str, Any]:
-    """Verdict and capacity as news."""
-    capacity = run.capacity if isinstance(run.capacity, Capacity) else None
-    return {
-        "status": run.verdict.status.value if run.verdict else None,
-        "reasons": list(run.verdict.reasons) if run.verdict else [],
-        "capacity": None
-        if capacity is None
-        else {
-            "rps": capacity.rps,
-            "interval": list(capacity.interval),
-            "limited_by": capacity.limited_by.value,
-        },
-        "refusal": run.capacity.reason if isinstance(run.capacity, Refusal) else None,
-    }
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> tuple[T] | None:

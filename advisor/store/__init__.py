@@ -6,7 +6,7 @@ from advisor.store.database import Database
 from advisor.store.events import Events, ServiceEvent
 from advisor.store.leases import Lease, Leases, Owner
 from advisor.store.outlooks import Outlook, Outlooks
-from advisor.store.rows import Second, StageSummary
+from advisor.store.rows import Second, StageSummary, summarise
 from advisor.store.runs import Runs
 from advisor.store.windows import Windows
 
@@ -24,6 +24,7 @@ __all__ = [
     "StageSummary",
     "Store",
     "Windows",
+    "summarise",
 ]
 
 

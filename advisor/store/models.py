@@ -92,6 +92,7 @@ class SecondRow(Base):
     dropped: Mapped[int]
     dispatch_delay_p99: Mapped[float | None]
     generator_cpu: Mapped[float | None]
+    in_flight: Mapped[int | None]
     log: Mapped[bytes]
     windows: Mapped[bytes | None]
 

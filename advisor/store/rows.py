@@ -10,7 +10,6 @@ import numpy as np
 from sqlalchemy import Connection, Row, delete, select, update
 
 from advisor.domain import (
-    Outcome,
     RequestLog,
     Run,
     RunStatus,
@@ -36,6 +35,7 @@ class Second:
     dropped: int = 0
     dispatch_delay_p99: float | None = None
     generator_cpu: float | None = None
+    in_flight: int | None = None
     windows: tuple[Window, ...] = ()
 
 
@@ -104,31 +104,49 @@ def run_of(row: Row[Any]) -> Run:
     )
 
 
-def result_values(position: int, result: StageResult) -> dict[str, Any]:
+def summarise(result: StageResult) -> StageSummary:
+    """The figures of a stage."""
     log = result.log
     latency = log.latency[log.ok]
     quantiles: Sequence[float | None] = (None, None, None)
     if latency.size:
         quantiles = [float(q) for q in np.quantile(latency, (0.5, 0.95, 0.99))]
+    return StageSummary(
+        stage=result.stage,
+        start=result.start,
+        end=result.end,
+        requests=len(log),
+        errors=int(np.count_nonzero(~log.ok)),
+        dropped=result.dropped,
+        drained=result.drained,
+        offered_rps=result.offered_rps,
+        completed_rps=result.completed_rps,
+        p50=quantiles[0],
+        p95=quantiles[1],
+        p99=quantiles[2],
+        dispatch_delay_p99=result.dispatch_delay_p99,
+        generator_cpu=result.generator_cpu,
+    )
+
+
+_FIGURES = (
+    "requests", "errors", "dropped", "drained", "offered_rps", "completed_rps", "p50", "p95", "p99",
+    "dispatch_delay_p99", "generator_cpu",
+)  # fmt: skip
+
+
+def result_values(position: int, result: StageResult) -> dict[str, Any]:
+    """The columns of a stage that has ended."""
+    summary = summarise(result)
     return {
         "position": position,
         "name": result.stage.name,
         "stage": codec.dump_json(result.stage),
         "started": result.start,
         "ended": result.end,
-        "drained": result.drained,
-        "dispatch_delay_p99": result.dispatch_delay_p99,
-        "generator_cpu": result.generator_cpu,
-        "requests": len(log),
-        "errors": int(np.count_nonzero(log.outcome != Outcome.OK)),
-        "dropped": result.dropped,
-        "offered_rps": result.offered_rps,
-        "completed_rps": result.completed_rps,
-        "p50": quantiles[0],
-        "p95": quantiles[1],
-        "p99": quantiles[2],
-        "log": codec.pack_log(log),
+        "log": codec.pack_log(result.log),
         "windows": codec.pack_windows(result.windows) if result.windows else None,
+        **{name: getattr(summary, name) for name in _FIGURES},
     }
 
 
@@ -184,19 +202,20 @@ def from_seconds(connection: Connection, run_id: str, position: int, stage: Stag
 
 
 def summary_of(row: Row[Any]) -> StageSummary:
-    return StageSummary(
-        stage=codec.load_stage(row.stage),
-        start=row.started,
-        end=row.ended,
-        requests=row.requests,
-        errors=row.errors,
-        dropped=row.dropped,
-        drained=row.drained,
-        offered_rps=row.offered_rps,
-        completed_rps=row.completed_rps,
-        p50=row.p50,
-        p95=row.p95,
-        p99=row.p99,
-        dispatch_delay_p99=row.dispatch_delay_p99,
-        generator_cpu=row.generator_cpu,
+    """A stage's columns but for its requests."""
+    figures = {name: getattr(row, name) for name in _FIGURES}
+    return StageSummary(stage=codec.load_stage(row.stage), start=row.started, end=row.ended, **figures)
+
+
+def second_of(row: Row[Any]) -> Second:
+    """One second of a stage under way."""
+    return Second(
+        row.started,
+        row.ended,
+        codec.unpack_log(row.log),
+        row.dropped,
+        row.dispatch_delay_p99,
+        row.generator_cpu,
+        row.in_flight,
+        codec.unpack_windows(row.windows) if row.windows else (),
     )

@@ -20,6 +20,7 @@ from advisor.store.rows import (
     result_values,
     run_of,
     run_values,
+    second_of,
     summary_of,
     write_result,
 )
@@ -67,6 +68,7 @@ class Runs:
                     dropped=second.dropped,
                     dispatch_delay_p99=second.dispatch_delay_p99,
                     generator_cpu=second.generator_cpu,
+                    in_flight=second.in_flight,
                     log=codec.pack_log(second.log),
                     windows=codec.pack_windows(second.windows) if second.windows else None,
                 )
@@ -158,6 +160,16 @@ class Runs:
                 select(*columns).where(StageRow.run_id == run_id).order_by(StageRow.position)
             ).all()
         return tuple(summary_of(row) for row in rows)
+
+    def seconds(self, run_id: str, position: int, first: int = 0) -> tuple[Second, ...]:
+        """Those of a stage under way from number `first` on."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                select(SecondRow.__table__)
+                .where(SecondRow.run_id == run_id, SecondRow.position == position, SecondRow.second >= first)
+                .order_by(SecondRow.second)
+            ).all()
+        return tuple(second_of(row) for row in rows)
 
     def list(
         self,

@@ -33,6 +33,7 @@ class Windows:
 
     def append(self, windows: Mapping[str, Window]) -> None:
         """One new window for each target, in one transaction; a window that is there already stays."""
+        packed = {target: codec.pack_windows([window]) for target, window in windows.items()}
         with self._db.write() as connection:
             for target, window in windows.items():
                 added = connection.execute(
@@ -41,7 +42,7 @@ class Windows:
                         target=target,
                         started=window.start,
                         ended=window.end,
-                        window=codec.pack_windows([window]),
+                        window=packed[target],
                     )
                     .on_conflict_do_nothing()
                 )
@@ -113,12 +114,14 @@ class Windows:
     def pack(self, *, now: float) -> int:
         """Pack the live windows of hours that have ended; returns how many windows."""
         until = (now // _HOUR) * _HOUR
-        packed = 0
-        with self._db.write() as connection:
+        with self._db.read() as connection:
             targets = connection.scalars(
                 select(WindowRow.target).where(WindowRow.started < until).distinct()
             ).all()
-            for target in targets:
+        packed = 0
+        for target in targets:
+            # A transaction each: a run that is being recorded must not wait for all of them.
+            with self._db.write() as connection:
                 packed += self._pack_target(connection, target, until)
         return packed
 

@@ -64,6 +64,7 @@ def test_a_stage_takes_the_place_of_its_seconds(store: Store) -> None:
     for i in range(3):
         store.runs.add_second("r1", 0, Second(float(i), i + 1.0, a_log(i, 5), dropped=i))
 
+    assert [second.start for second in store.runs.seconds("r1", 0, first=1)] == [1.0, 2.0]
     under_way = store.runs.get("r1")
     assert under_way is not None
     assert (len(under_way.stages[0].log), under_way.stages[0].dropped) == (15, 3)
@@ -96,7 +97,7 @@ def test_an_interrupted_run_keeps_its_stages_and_the_seconds_of_the_last(store: 
     second = replace(STAGE, name="hot", rate=50.0)
     store.runs.begin_stage("r1", 1, second)
     store.runs.add_second("r1", 1, Second(3.0, 4.0, a_log(3, 50), 1, 0.002, 0.5))
-    store.runs.add_second("r1", 1, Second(4.0, 5.0, a_log(4, 40), 2, 0.004, 0.7, (WINDOW,)))
+    store.runs.add_second("r1", 1, Second(4.0, 5.0, a_log(4, 40), 2, 0.004, 0.7, 3, (WINDOW,)))
 
     assert store.runs.interrupt("r1", now=2000.0, reason="the advisor died")
 

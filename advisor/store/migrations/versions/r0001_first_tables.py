@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.Column("dropped", sa.Integer(), nullable=False),
         sa.Column("dispatch_delay_p99", sa.Double(), nullable=True),
         sa.Column("generator_cpu", sa.Double(), nullable=True),
+        sa.Column("in_flight", sa.Integer(), nullable=True),
         sa.Column("log", sa.LargeBinary(), nullable=False),
         sa.Column("windows", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
