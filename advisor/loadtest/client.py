@@ -30,6 +30,7 @@ class Engine:
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._stderr_reader: asyncio.Task[None] | None = None
+        self._running = False
         self.ready: Ready | None = None
 
     @classmethod
@@ -105,6 +106,9 @@ class Engine:
         Raises:
             EngineFailed: the generator died, with the end of what it wrote to stderr.
         """
+        if self._running:
+            raise errors.EngineFailed(f"stage '{stage.name}' cannot start: the last stage has not ended")
+        self._running = True
         await self._send(protocol.encode(stage))
         logs: list[RequestLog] = []
         streams: list[StreamLog] = []
@@ -116,6 +120,7 @@ class Engine:
                     streams.append(message.streams)
                 yield message
             elif isinstance(message, StageEnd):
+                self._running = False
                 yield StageResult(
                     stage=stage,
                     start=message.start,

@@ -105,10 +105,20 @@ def test_get_has_no_length_and_new_connections_say_close() -> None:
     assert b"Connection: close\r\n" in data
 
 
-@pytest.mark.parametrize("prepared", [Prepared("/a b"), Prepared("/a", b"", (("X", "1\r\nY: 2"),))])
-def test_no_request_is_smuggled_into_another(prepared: Prepared) -> None:
-    with pytest.raises(ValueError, match="line break"):
-        wire.wires(Setup("http://h", (Kind("k", "GET", (prepared,)),)))
+def test_no_request_is_smuggled_into_another() -> None:
+    for value in ("1\r\nY: 2", "\u2603"):
+        prepared = Prepared("/a", b"", (("X", value),))
+        with pytest.raises(ValueError, match="line break"):
+            wire.wires(Setup("http://h", (Kind("k", "GET", (prepared,)),)))
+    path = Prepared("/a b\r\nX: y/ü?q=%20&r=[1]")
+    first = wire.wires(Setup("http://h", (Kind("k", "GET", (path,)),)))[0].data.split(b"\r\n")[0]
+    assert first == b"GET /a%20b%0D%0AX:%20y/%C3%BC?q=%20&r=[1] HTTP/1.1"
+
+
+def test_credentials_of_the_url_are_sent() -> None:
+    data = wire.wires(Setup("http://me:p%40ss@h:81", (Kind("k", "GET", POOL[:1]),)))[0].data
+    assert b"Authorization: Basic bWU6cEBzcw==\r\n" in data
+    assert b"Host: h:81\r\n" in data
 
 
 def test_a_second_is_told_sorted_and_counted() -> None:

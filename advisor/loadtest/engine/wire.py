@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from dataclasses import dataclass
 from importlib.metadata import version
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from advisor.loadtest.engine.connection import Address
 from advisor.loadtest.protocol import Connections, Kind, Setup
 from advisor.loadtest.safety import check_host
 from advisor.loadtest.statuses import expected_range
 
+_SAFE = "/?#[]@!$&'()*+,;=:%~"  # what a path and query may hold as they are
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -44,20 +46,31 @@ def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
     for prepared in kind.pool:
         headers = {"host": ("Host", host), "user-agent": ("User-Agent", f"capacity-advisor/{_version()}")}
         headers["accept"] = ("Accept", "text/event-stream" if kind.streaming else "*/*")
+        if parts.username is not None:
+            headers["authorization"] = ("Authorization", _basic(parts.username, parts.password or ""))
         for name, value in (*setup.headers, *prepared.headers):
             headers[name.lower()] = (name, value)
         if prepared.body or method in _BODY_METHODS:
             headers["content-length"] = ("Content-Length", str(len(prepared.body)))
         if setup.connections is Connections.NEW:
             headers["connection"] = ("Connection", "close")
-        path = base + prepared.path
+        path = quote(base + prepared.path, safe=_SAFE)
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.values())]
         head = "\r\n".join(lines)
-        if any("\r" in line or "\n" in line for line in lines) or " " in path:
-            raise ValueError(f"a path or header of '{kind.name}' holds a space or a line break")
+        if any("\r" in line or "\n" in line or not _is_latin(line) for line in lines):
+            raise ValueError(f"a header of '{kind.name}' holds a line break, or is not Latin-1 text")
         data = head.encode("latin-1") + b"\r\n\r\n" + prepared.body
         result.append(Wire(data, index, kind.name, method, path, method == "HEAD", kind.streaming, expected))
     return result
+
+
+def _basic(user: str, password: str) -> str:
+    pair = f"{unquote(user)}:{unquote(password)}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _is_latin(text: str) -> bool:
+    return all(ord(letter) < 256 for letter in text)
 
 
 def address(setup: Setup) -> Address:

@@ -138,6 +138,18 @@ def test_nonsense_is_answered_with_an_error(server: Server) -> None:
     assert b"not a message" in engine.stdout
 
 
+def test_a_stage_does_not_start_before_the_last_has_ended(server: Server) -> None:
+    async def go():
+        async with await Engine.started(setup_of(server, "/ok")) as engine:
+            async for _ in engine.run_stage(LONG):
+                break
+            async for _ in engine.run_stage(LONG):
+                pass
+
+    with pytest.raises(EngineFailed, match="the last stage has not ended"):
+        asyncio.run(go())
+
+
 def test_it_can_be_closed_twice_and_before_it_was_started() -> None:
     async def go():
         engine = Engine()
