@@ -49,13 +49,18 @@ class Experiment:
         return end
 
     def _single(self, stage, seed):
-        spaced = np.arange(1, 4001) * 40.0 * self.server.work
-        spaced = spaced + np.random.default_rng(seed).uniform(0, 20 * self.server.work, spaced.size)
-        latency = self.server.run(spaced, seed) - spaced + 2 * self.jitter
-        count = int(np.clip(np.searchsorted(np.cumsum(latency), stage.seconds), 2, 4000))
-        latency = latency[:count]
-        sent = np.concatenate([[0.0], np.cumsum(latency + 1e-4)[:-1]])
-        return sent, sent + latency
+        """One after the other: each pass over the server makes at least one more request final."""
+        most = min(int(3 * stage.seconds / self.server.work) + 20, 4000)
+        sent = np.arange(most) * 3 * self.server.work
+        for _ in range(2 * sent.size):
+            end = self.server.run(sent + self.now, seed) - self.now + 2 * self.jitter
+            again = np.concatenate([[0.0], np.cumsum(end - sent + 1e-4)[:-1]])
+            settled = np.allclose(again, sent, atol=1e-9)
+            sent = again
+            if settled:
+                break
+        keep = np.arange(sent.size) < max(int(np.searchsorted(sent, stage.seconds)), 2)
+        return sent[keep], end[keep]
 
     def _open(self, stage, rng, seed):
         if stage.arrivals is Arrivals.VOLLEY:

@@ -148,7 +148,7 @@ def bounded_queue(rng):
     c, s, cv = _pick(rng, 1, 2, 4), _log_uniform(rng, 0.015, 0.08), float(rng.uniform(0.3, 0.8))
     room = int(rng.integers(3, 31))
     run = _fifo(lambda r, n: lognormal(r, s, cv, n), c, room)
-    return Server("bounded_queue", f"{c} workers, {s * 1e3:.1f} ms, {room} may wait", s, c / s, run)
+    return Server("bounded_queue", f"{c} workers, {s * 1e3:.1f} ms, {room} may wait", s, c / s, run, 4.0)
 
 
 def mixed(rng):

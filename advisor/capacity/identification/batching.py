@@ -15,6 +15,8 @@ from advisor.domain import Floats, Ints
 _LARGEST = 512
 _DELAYS = 46
 _SAME_SIZE = 25  # batches wanted to know the durations of one size
+_FEW_BACKLOGS = 10  # batches that started while others waited, below which nothing is said of them
+_LEFT_BEHIND = 0.4  # share of those with room left, from which it is no batcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def fit_batching(timeline: Timeline) -> BatchingFit | None:
         fit = _durations(groups, largest, float(delay))
         if fit is not None and (best is None or fit[0] < best[0]):
             best = (fit[0], float(delay), *fit[1:])
-    if best is None or best[0] > 0.7:
+    if best is None or best[0] > 0.7 or _leaves_behind(groups, largest, best[1]):
         return None
     spread, delay, line, ratio, size, modelled = best
     base, each = max(float(line[0]), 1e-9), max(float(line[1]), 1e-9)
@@ -127,6 +129,17 @@ def _durations(
         1.48 * float(np.median(np.abs(off - np.median(off)))) + 0.5 * late + 0.02 * min(float(off.std()), 1.0)
     )
     return spread, line.astype(np.float64), observed / modelled, size, modelled
+
+
+def _leaves_behind(groups: _Groups, largest: int, delay: float) -> bool:
+    """Whether batches start with room while requests wait: answers that merely clump, not a batcher."""
+    full = np.where(groups.size >= largest, groups.last, np.inf)
+    start = np.maximum(np.maximum(groups.before, groups.head), np.minimum(full, groups.head + delay))
+    margin = max(2e-3, 0.1 * float(np.median(groups.end - start)))
+    backlog = groups.head[1:] < start[:-1] - margin
+    if np.count_nonzero(backlog) < _FEW_BACKLOGS:
+        return False
+    return float((groups.size[:-1][backlog] < largest).mean()) > _LEFT_BEHIND
 
 
 def _by_size(

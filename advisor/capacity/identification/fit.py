@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.stats import spearmanr
 
 from advisor.capacity.identification.inversion import UNLIMITED, log_likelihood, works, works_under_quota
 from advisor.capacity.identification.model import QUOTA_PERIOD, SPEEDS, Form, speed_table
@@ -132,7 +133,12 @@ class Search:
         return best
 
     def _workers(self) -> None:
-        self._best_slots(lambda m: Candidate(0.0, Form.WORKERS, m, ()))
+        if len(self.slots) > 1 and slows_down(self.timeline):
+            self.slots, every = self.slots[:-1], self.slots
+            self._best_slots(lambda m: Candidate(0.0, Form.WORKERS, m, ()))
+            self.slots = every
+        else:
+            self._best_slots(lambda m: Candidate(0.0, Form.WORKERS, m, ()))
 
     def _shaped(self, form: Form, shape: _Shape, starts: Sequence[tuple[float, float]]) -> None:
         """Nelder-Mead over the two parameters from the two best starts, the slots anew after each descent."""
@@ -164,30 +170,26 @@ class Search:
         if not phases:
             return
         best = max(candidate.score for candidate in self.tried)
-        quotas = _QUOTAS if self.quota is None else (self.quota,)
         slots = [m for m in self.slots if m in _COARSE[:4] or m == self.slots[-1]]
-        found = [
-            Candidate(0.0, Form.QUOTA, m, (quota, cores), 0.0, phases[0])
-            for quota in quotas
-            for m in slots
-            for cores in (4.0, 8.0, float(SPEEDS))
+        pairs = [
+            (quota, cores)
+            for quota in (_QUOTAS if self.quota is None else (self.quota,))
+            for cores in _BURSTS
             if cores >= quota
         ]
+        found = [Candidate(0.0, Form.QUOTA, m, pair, 0.0, phases[0]) for m in slots for pair in pairs]
+        found = sorted(found, key=self.try_out, reverse=True)[:3]
+        for step, reach in ((2e-3, 3), (5e-4, 4), (1e-4, 5)):
+            shifts = np.arange(-reach, reach + 1) * step
+            found = [
+                max((replace(c, phase=c.phase + float(x)) for x in shifts), key=self.try_out) for c in found
+            ]
         top = max(found, key=self.try_out)
-        if self.try_out(top) < best - 0.5 * len(self.timeline):
+        if self.try_out(top) < best - 0.1 * len(self.timeline):
             return
-        for step in (2e-3, 5e-4, 1e-4):
-            near = [phase + k * step for phase in (*phases, top.phase) for k in range(-5, 6)]
-            top = max((replace(top, phase=phase) for phase in near), key=self.try_out)
-            phases = []
-        for _ in range(2):  # one parameter after the other, as they hardly depend on each other
-            top = replace(top, slots=self._best_slots(partial(_with_slots, top)))
-            cores = top.parameters[1]
-            other = [replace(top, parameters=(quota, max(quota, cores))) for quota in quotas]
-            top = max(other, key=self.try_out)
-            quota = top.parameters[0]
-            other = [replace(top, parameters=(quota, cores)) for cores in _BURSTS if cores >= quota]
-            top = max(other, key=self.try_out)
+        top = replace(top, slots=self._best_slots(partial(_with_slots, top)))
+        top = max((replace(top, parameters=pair) for pair in pairs), key=self.try_out)
+        self._best_slots(partial(_with_slots, top))
 
     def _delays(self) -> None:
         """A constant part of every latency that is not the server's: network, proxy and client.
@@ -206,6 +208,16 @@ class Search:
             for delay in (0.05 * least, 0.15 * least, 0.3 * least, 0.5 * least, 0.7 * least):
                 shifted = self.timeline.delayed(delay)
                 self.tried.append(scored(shifted, replace(candidate, delay=delay)))
+
+
+def slows_down(timeline: Timeline) -> bool:
+    """Whether latency clearly grows with the requests present at arrival: workers without limit do not wait.
+
+    Spearman's rank correlation; independent of any density, which a disturbed log can widen until anything
+    fits.
+    """
+    met = timeline.present[timeline.at_arrival]
+    return timeline.most_present >= 4 and float(spearmanr(met, timeline.latency).statistic) > 0.5
 
 
 def quota_phases(timeline: Timeline) -> list[float]:
