@@ -190,7 +190,7 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
 
         async def scenario() -> None:
             async with Advisor(settings) as advisor:
-                run = await advisor.start_run("sleepy", "capacity", RunOptions(budget=25))
+                run = await advisor.start_run("sleepy", "capacity", RunOptions(budget=16))
                 ended = await advisor.wait(run.run_id)
                 found = await advisor.recommendation("sleepy")
                 bigger = await advisor.recommendation("sleepy", demand_rps=100)
