@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -57,21 +59,25 @@ def show_crash(error: BaseException) -> None:
         )
 
 
-def log_to_file() -> None:
-    """Logs of a command go to a file: its stderr is for the person."""
+@contextlib.contextmanager
+def log_to_file() -> Iterator[None]:
+    """Logs of a command go to a file of the state folder: its stderr is for the person."""
     handler: logging.Handler
     try:
         state_folder().mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(
-            state_folder() / "capacity-advisor.log", maxBytes=1_000_000, backupCount=1, encoding="utf-8"
-        )
+        path = state_folder() / "capacity-advisor.log"
+        handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
     except OSError:
         handler = logging.NullHandler()
-    logging.basicConfig(
-        level=logging.INFO,
-        handlers=[handler],
-        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
-    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 def _crash_file() -> Path:

@@ -117,8 +117,8 @@ def carry_out(order: Order, *, as_json: bool) -> int:
     Raises:
         AdvisorError: nothing was measured.
     """
-    console.log_to_file()
-    run, interrupted = asyncio.run(_measure(order))
+    with console.log_to_file():
+        run, interrupted = asyncio.run(_measure(order))
     if as_json:
         print(run_document(run).model_dump_json(indent=2), flush=True)
     else:

@@ -14,6 +14,7 @@ from rich.text import Text
 from advisor.service.bus import News, RunEvent
 from advisor.units import format_seconds
 
+_NO_ONE_RATE = {"ramp", "replay", "volley"}
 _SEARCHES = {"capacity", "stress"}
 _PLAIN_EVERY = 5.0  # s of the run between two plain lines
 
@@ -49,7 +50,7 @@ class RunView:
             case News.STAGE_START:
                 self.stage, self.asked = str(data.get("name", "")), _number(data.get("rate"))
                 self.stage_began, self.stage_seconds = self.elapsed, _number(data.get("seconds"))
-                if data.get("arrivals") == "ramp":
+                if data.get("arrivals") in _NO_ONE_RATE:
                     self.asked = None
                 return None
             case News.SECOND:

@@ -66,8 +66,8 @@ def recommend(
         raise ConfigurationError(f"--demand must be a number above zero, found {demand:g}")
     settings = load(config)
     settings.target(target)
-    console.log_to_file()
-    advice = asyncio.run(_ask(settings, target, demand, slo or []))
+    with console.log_to_file():
+        advice = asyncio.run(_ask(settings, target, demand, slo or []))
     _print(advice, Form.JSON if json else form, settings)
     raise typer.Exit(advice_exit_code(advice))
 

@@ -91,6 +91,16 @@ def test_the_service_does_not_start_where_it_should_not(type_in, tmp_path, liste
     assert sentence in err
 
 
+def test_mistakes_of_the_configuration(type_in, tmp_path):
+    (tmp_path / "advisor.yaml").write_text(CONFIG)
+    code, _, err = type_in("run", "nobody", "--config", "advisor.yaml")
+    assert (code, err) == (2, "error: no target 'nobody' in the configuration hint: it has: a")
+    (tmp_path / "advisor.yaml").write_text(CONFIG + "colour: red\n")
+    code, _, err = type_in("run", "a", "--config", "advisor.yaml")
+    assert code == 2
+    assert "advisor.yaml:5: unknown key 'colour'" in err
+
+
 def test_advice_without_a_measurement_is_refused_with_3(type_in, tmp_path):
     (tmp_path / "advisor.yaml").write_text(CONFIG)
     code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--demand", "10", "--json")

@@ -39,17 +39,17 @@ def test_json_alone_on_stdout_and_progress_on_stderr(type_in, model, tmp_path):
 
 def test_a_load_within_the_objective_ends_with_0_and_a_table(type_in, model):
     ended = type_in(
-        "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "40", "--duration", "8s"
+        "run", "--url", model, "--slo", "p95=800ms", "--scenario", "load", "--rate", "40", "--duration", "5s"
     )
     assert ended.code == 0, ended.out + ended.err
-    assert "p95 ≤ 1 s" in ended.out
+    assert "p95 ≤ 800 ms" in ended.out
     assert "verdict: valid" in ended.out
 
 
 def test_a_load_that_violates_the_objective_ends_with_1_and_says_by_how_much(type_in, model):
-    """Half as much again as its two workers serve: the queue alone is seconds long in the end."""
+    """Twice what its two workers serve: the queue alone is seconds long in the end."""
     ended = type_in(
-        "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "150", "--duration", "7s"
+        "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "200", "--duration", "4s"
     )
     assert ended.code == 1, ended.out + ended.err
     assert "requests over p95 ≤ 1 s (5 % may be): violated" in ended.out
@@ -86,6 +86,24 @@ def test_a_name_that_does_not_resolve_ends_with_4(type_in):
     assert "no-such-host.invalid" in ended.err
 
 
+def test_ctrl_c_before_the_load_ends_at_once(rude, tmp_path):
+    """The target takes its time over the first request: nothing was measured, nothing is printed."""
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--url", f"{rude}/sleep/15000", "--scenario", "smoke", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(tmp_path),
+    )  # fmt: skip
+    known = psutil.Process(process.pid)
+    while not any(link.status == psutil.CONN_ESTABLISHED for link in known.net_connections()):
+        time.sleep(0.05)
+        assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert time.monotonic() - began < 8
+
+
 def test_a_rejected_payload_shows_status_and_body_before_any_load(type_in, rude):
     ended = type_in("run", "--url", f"{rude}/status/422", "--method", "POST", "--slo", "p95=150ms")
     assert ended.code == 2
@@ -93,21 +111,13 @@ def test_a_rejected_payload_shows_status_and_body_before_any_load(type_in, rude)
     assert "{}" in ended.err
 
 
-def test_a_configured_target_and_its_mistakes(type_in, config):
-    unknown = type_in("run", "nobody", "--config", str(config))
-    assert unknown.code == 2
-    assert "it has: sleeper, other" in unknown.err
+def test_a_configured_target(type_in, config):
     smoke = type_in("run", "sleeper", "--config", str(config), "--scenario", "smoke", "--json")
     assert smoke.code == 0, smoke.err
     assert json.loads(smoke.out)["target"] == "sleeper"
-    config.write_text(config.read_text() + "colour: red\n")
-    wrong = type_in("run", "sleeper", "--config", str(config))
-    assert wrong.code == 2
-    assert "advisor.yaml:14: unknown key 'colour'" in wrong.err
 
 
-@pytest.mark.parametrize("whole_terminal", [False, True], ids=["process", "terminal"])
-def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(model, tmp_path, whole_terminal):
+def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(model, tmp_path):
     """In a terminal the signal goes to every process of the group, the generator's included."""
     process = subprocess.Popen(
         [*COMMAND, "run", "--url", model, "--slo", "p95=1s", "--scenario", "load", "--rate", "30",
@@ -124,10 +134,7 @@ def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(model, tmp_path, whol
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     began = time.monotonic()
-    if whole_terminal:
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     took = time.monotonic() - began
     assert process.returncode == 130, err

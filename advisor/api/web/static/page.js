@@ -49,7 +49,7 @@ function open(run) {
   on("started", (data) => { search = ["capacity", "stress"].includes(data.scenario); length = data.budget; });
   on("stage_start", (data) => {
     if (!search) { began = now; length = data.seconds; }
-    show({ stage: data.name, asked: data.arrivals === "ramp" ? "rising" : rate(data.rate) });
+    show({ stage: data.name, asked: ["poisson", "constant"].includes(data.arrivals) ? rate(data.rate) : data.arrivals });
   });
   on("second", (data) => {
     for (const [outcome, count] of Object.entries(data.counts)) if (outcome !== "ok") errors += count;
