@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from exporters import names
 from exporters.collectors import Collectors
 from exporters.meter import Meter
 from exporters.metrics_server import MetricsServer
+from exporters.samples import Sample
 
 
 class Served:
@@ -94,7 +96,7 @@ def test_other_paths_and_methods(served: Served) -> None:
     assert response.status == 200
     assert int(response.headers["Content-Length"]) > 0
     assert body == b""
-    assert served.get("/metrics", method="POST")[0].status == 501
+    assert served.get("/metrics", method="POST")[0].status == 405
 
 
 def test_without_a_proxy_there_are_no_events() -> None:
@@ -119,3 +121,70 @@ def test_a_scraper_that_hangs_or_leaves_disturbs_nobody(served: Served) -> None:
 def test_a_port_in_use_is_an_error(served: Served) -> None:
     with pytest.raises(OSError, match="in use"):
         MetricsServer("127.0.0.1", served.server.port, Collectors([]), ready=lambda: True)
+
+
+def test_requests_on_one_connection_are_answered_in_order(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.server.port), 10) as sock:
+        sock.sendall(
+            b"GET /metrics HTTP/1.1\r\nHost: m\r\n\r\nGET /healthz HTTP/1.1\r\nHost: m\r\n\r\n"
+            b"POST /healthz HTTP/1.1\r\nHost: m\r\nContent-Length: 3\r\n\r\nabc"
+            b"GET /readyz HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"
+        )
+        text = b""
+        while data := sock.recv(65536):
+            text += data
+    statuses = [part.split(b" ")[0] for part in text.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"200", b"405", b"200"]
+    assert text.endswith(b"ready\n")
+
+
+def test_nonsense_is_400_and_an_endless_head_too(served: Served) -> None:
+    for nonsense in (b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000):
+        with socket.create_connection(("127.0.0.1", served.server.port), 10) as sock:
+            sock.sendall(nonsense)
+            assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_slow_source_does_not_delay_a_health_check() -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        name = "slow"
+
+        def collect(self) -> list[Sample]:
+            reading.set()
+            assert go_on.wait(10)
+            return [Sample(names.IN_FLIGHT, ("a",), 1)]
+
+    server = MetricsServer("127.0.0.1", 0, Collectors([Slow()]), ready=lambda: True)
+    server.start()
+    try:
+        scrape = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        scrape.request("GET", "/metrics")
+        assert reading.wait(10)
+        health = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        health.request("GET", "/healthz")
+        assert health.getresponse().read() == b"ok\n"
+        go_on.set()
+        assert b"inference_requests_in_flight" in scrape.getresponse().read()
+        health.close()
+        scrape.close()
+    finally:
+        go_on.set()
+        server.stop()
+
+
+def test_an_answer_that_fails_is_500_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(since: int, limit: int) -> bytes:
+        raise ZeroDivisionError("oops")
+
+    server = MetricsServer("127.0.0.1", 0, Collectors([]), ready=lambda: True, events=broken)
+    server.start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("GET", "/events")
+        assert connection.getresponse().status == 500
+        connection.close()
+    finally:
+        server.stop()
+    assert "oops" in caplog.text
