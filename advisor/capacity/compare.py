@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from advisor.capacity.agreement import Z90
 from advisor.domain import Capacity
 
-_Z90 = 1.6449  # half-width of a 90 % interval in standard deviations
 NOTABLE = 0.05
 
 
@@ -38,7 +38,7 @@ def compare(old: Capacity, new: Capacity, notable: float = NOTABLE) -> Compariso
     must be of the same objective and the same shape of replica: that is the caller's to see to.
     """
     middle = math.log(new.rps / old.rps)
-    half = _Z90 * math.hypot(_deviation(old), _deviation(new))
+    half = Z90 * math.hypot(_deviation(old), _deviation(new))
     low, high = middle - half, middle + half
     border = math.log1p(notable)
     if middle < -border and high < 0:
@@ -61,4 +61,4 @@ def compare(old: Capacity, new: Capacity, notable: float = NOTABLE) -> Compariso
 def _deviation(capacity: Capacity) -> float:
     """Standard deviation of ln rps from the 90 % interval."""
     low, high = capacity.interval
-    return math.log(max(high, capacity.rps) / max(min(low, capacity.rps), 1e-9)) / (2 * _Z90)
+    return math.log(max(high, capacity.rps) / max(min(low, capacity.rps), 1e-9)) / (2 * Z90)

@@ -19,7 +19,7 @@ from advisor.capacity.regression import (
     regress_stages,
     regress_windows,
 )
-from advisor.domain import Capacity, Evidence, Refusal, RequestLog, Slo, StageResult, Window
+from advisor.domain import Capacity, CurvePoint, Evidence, Refusal, RequestLog, Slo, StageResult, Window
 
 _FARTHEST = 2.0  # times the top load
 _NOTABLE = 0.03  # a smaller move is sampling noise, no warning
@@ -211,13 +211,13 @@ def _identified(
             f"replay of {len(found.replay.stages)} stages: latency is {found.replay.shift:+.0%} off the "
             f"simulated one; the true server would be further off in {found.replay.probability:.0%} of runs"
         )
-    interval, alternatives = found.interval, {}
+    rps, interval, alternatives = found.rps, found.interval, {}
     if isinstance(regression, Regression):
         verdict = agreement(found.rps, found.interval, regression.estimate)
         alternatives = verdict.alternatives
         (checks if verdict.agrees else warnings).append(verdict.sentence)
         warnings.extend(regression.notes)
-        interval = verdict.interval
+        rps, interval = verdict.rps, verdict.interval
     if found.disturbance is not None:
         warnings.append(
             f"the machine itself was disturbed {found.disturbance.share:.0%} of the time (requests take "
@@ -225,18 +225,18 @@ def _identified(
             f"{found.undisturbed_rps:.4g} req/s"
         )
     return Capacity(
-        rps=found.rps,
+        rps=rps,
         interval=interval,
         limited_by=diagnosis.limit,
         method="identification",
         evidence=Evidence(
             found.requests, found.seconds, found.top_rate, context.run_id, context.measured_at, tuple(checks)
         ),
-        in_flight=found.in_flight,
-        cpu_cores=demand.cores(found.rps) if demand is not None else None,
+        in_flight=_held_at(found.curve, rps, found.in_flight),
+        cpu_cores=demand.cores(rps) if demand is not None else None,
         cpu_idle_cores=demand.idle if demand is not None else None,
         saturation_rps=found.saturation_rps,
-        undisturbed_rps=found.undisturbed_rps,
+        undisturbed_rps=max(found.undisturbed_rps, rps),
         disturbance=found.disturbance,
         server=found.description,
         why=diagnosis.why,
@@ -245,6 +245,15 @@ def _identified(
         alternatives=alternatives,
         warnings=(*warnings, *diagnosis.notes),
     )
+
+
+def _held_at(curve: Sequence[CurvePoint], rps: float, otherwise: float) -> float:
+    """Mean in flight at `rps`, log-linear between the curve's points."""
+    points = [point for point in curve if point.in_flight > 0]
+    if len(points) < 2:
+        return otherwise
+    rates, held = np.log([point.rate for point in points]), np.log([point.in_flight for point in points])
+    return float(np.exp(np.interp(np.log(rps), rates, held)))
 
 
 def _regressed(
@@ -302,7 +311,7 @@ def _finish(capacity: Capacity, seen: Seen) -> Capacity:
         capacity,
         rps=rps,
         interval=(min(low, rps), max(high, rps)),
-        in_flight=capacity.in_flight * share if capacity.in_flight is not None else None,
+        in_flight=_held_at(capacity.curve, rps, capacity.in_flight) if capacity.in_flight else None,
         cpu_cores=_scaled(capacity, share),
         undisturbed_rps=max(capacity.undisturbed_rps, rps) if capacity.undisturbed_rps is not None else None,
         evidence=evidence,

@@ -170,15 +170,28 @@ def methods(rps, interval, bracketed=True):
     return Estimate(rps, interval, bracketed, 0.05, {"isotonic": rps}, "p95")
 
 
-def test_agreement_keeps_the_interval_and_disagreement_widens_it():
-    same = agreement(100, (95, 105), methods(103, (95, 111)))
-    assert same.agrees
-    assert same.interval == (95, 105)
+def test_two_methods_that_agree_are_weighed_by_their_precision():
+    found = agreement(100, (95, 105), methods(104, (104 * 0.9, 104 / 0.9)))
+    mine, theirs = np.log(105 / 95), np.log(1 / 0.81)
+    weight = mine**2 / (mine**2 + theirs**2)
+    assert found.agrees
+    assert found.rps == pytest.approx(100 * 1.04**weight)
+    assert found.interval[0] < 100
+    assert found.interval[1] > 104
+
+
+def test_a_disagreement_is_said_and_both_answers_stay_in_the_interval():
     apart = agreement(100, (95, 105), methods(64, (60, 70)))
     assert not apart.agrees
-    assert apart.interval == (pytest.approx(80), 105)
+    assert 64 < apart.rps < 100
+    assert apart.interval == (pytest.approx(64, abs=8), pytest.approx(100, abs=6))
+    assert apart.interval[0] <= 64
+    assert apart.interval[1] >= 100
     assert "disagree" in apart.sentence
     assert "-36%" in apart.sentence
+    assert (apart.alternatives["identification"], apart.alternatives["regression"]) == (100, 64)
+
+
+def test_an_extrapolation_has_no_say():
     guessed = agreement(100, (95, 105), methods(64, (60, 70), bracketed=False))
-    assert guessed.interval == (95, 105)
-    assert np.isclose(guessed.alternatives["regression"], 64)
+    assert (guessed.rps, guessed.interval) == (100, (95, 105))
