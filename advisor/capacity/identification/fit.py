@@ -17,6 +17,7 @@ from advisor.capacity.identification.timeline import Timeline
 from advisor.domain import Floats, Ints
 
 NARROWEST = 0.03  # ln units: no density of works is believed to be sharper
+_MOST_STANDING = 0.15  # of completions: clocks are late, and the kernel hands a quota out in slices
 _SLOTS = (*range(1, 13), 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256)
 _COARSE = (2, 4, 8, 16, 32, 64, 128)
 _BURSTS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, float(SPEEDS))
@@ -68,9 +69,17 @@ def invert(timeline: Timeline, candidate: Candidate) -> tuple[Floats, Floats, In
 def scored(timeline: Timeline, candidate: Candidate) -> Candidate:
     """The candidate with its score on this timeline (already without its delay)."""
     work, last_speed, _ = invert(timeline, candidate)
+    if candidate.form is Form.QUOTA and _standing(timeline, candidate, last_speed) > _MOST_STANDING:
+        return replace(candidate, score=-np.inf)
     known = len(candidate.parameters) + (candidate.slots < UNLIMITED) + (candidate.delay > 0)
     likelihood = log_likelihood(work, last_speed, NARROWEST)
     return replace(candidate, score=likelihood - 0.5 * known * float(np.log(work.size)))
+
+
+def _standing(timeline: Timeline, candidate: Candidate, last_speed: Floats) -> float:
+    """Share of completions that fell into times when the quota let nothing run."""
+    _, running, _ = invert(timeline, replace(candidate, parameters=(np.inf, candidate.parameters[1])))
+    return float((last_speed < 0.5 * running).mean())
 
 
 def _with_slots(candidate: Candidate, slots: int) -> Candidate:
