@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from advisor.cron import local_time
 from advisor.demand.history import DemandHistory
 from advisor.domain import (
     Capacity,
@@ -292,7 +292,7 @@ def _highest(history: DemandHistory | None, now: float) -> Demand | None:
         recent, words = history.known, f"the last {HISTORY / 86400:.0f} days (none in the last 24 h)"
     rates = np.where(recent, history.rates, -1.0)
     best = int(rates.argmax())
-    when = dt.datetime.fromtimestamp(float(at[best])).astimezone()
+    when = local_time(float(at[best]))
     return Demand(float(rates[best]), f"highest minute of {words} of production, at {when:%Y-%m-%d %H:%M}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from advisor.cron import local_time
 from advisor.domain import Recommendation, Run, RunStatus, Slo, Window
 from advisor.errors import NotFound
 from advisor.service.advice import RENEW, Advice
@@ -137,7 +137,7 @@ class Advisor:
 
     def next_runs(self, target: str | None = None) -> tuple[NextRun, ...]:
         """What the schedule will start, soonest first; also where another process leads."""
-        return next_runs(self.settings, dt.datetime.now().astimezone(), target)
+        return next_runs(self.settings, local_time(time.time()), target)
 
     async def windows(self, target: str, start: float, end: float) -> tuple[Window, ...]:
         """Production windows that overlap [start, end) (Unix seconds)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import time
 import uuid
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from advisor.cron import local_time
 from advisor.domain import Run, RunStatus, VerdictStatus
 from advisor.errors import AdvisorError, NotFound, TargetBusy
 from advisor.service.bus import Feed, RunEvent
@@ -102,7 +102,7 @@ class Coordinator:
         """
         check_scenario(scenario)
         target = self.target(target_name)
-        check_permission(target, dt.datetime.fromtimestamp(self._clock()).astimezone())
+        check_permission(target, local_time(self._clock()))
         if self._closing:
             raise TargetBusy(SHUT_DOWN)
         run = Run(
@@ -270,7 +270,7 @@ class Coordinator:
         run = await self._threads(self._store.runs.head, run_id) if run_id else None
         if run is None:
             return TargetBusy(f"target '{target}' is busy: another run is about to start on it")
-        since = dt.datetime.fromtimestamp(run.started_at).astimezone()
+        since = local_time(run.started_at)
         return TargetBusy(
             f"target '{target}' is busy: the {run.scenario} run {run.run_id} has held it since "
             f"{since:%H:%M:%S}",

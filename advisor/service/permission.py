@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from urllib.parse import urlsplit
 
-from apscheduler.triggers.cron import CronTrigger
-
+from advisor.cron import cron_trigger
 from advisor.errors import NotAllowed
 from advisor.settings import AdvisorSettings, BlackoutSettings, TargetSettings
 
@@ -37,7 +36,7 @@ def blackout_end(blackout: BlackoutSettings, now: dt.datetime) -> dt.datetime | 
     A later match inside a window makes it longer, as the windows overlap.
     """
     length = dt.timedelta(seconds=blackout.duration)
-    trigger = CronTrigger.from_crontab(blackout.cron, timezone=now.tzinfo)
+    trigger = cron_trigger(blackout.cron, now.tzinfo)
     # A cron trigger looks forward only: the window that holds now began at a match after now - length.
     # The step keeps a window from holding the very second in which it ends.
     start = trigger.get_next_fire_time(None, now - length + dt.timedelta(microseconds=1))

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.cron import CronTrigger
 
+from advisor.cron import cron_trigger
 from advisor.errors import AdvisorError
 from advisor.service.coordinator import Coordinator
 from advisor.service.threads import StoreThreads
@@ -39,7 +39,7 @@ def next_runs(settings: AdvisorSettings, now: dt.datetime, target: str | None = 
         if target is not None and entry.name != target:
             continue
         for scenario, cron in entry.schedule.entries():
-            trigger = CronTrigger.from_crontab(cron, timezone=now.tzinfo)
+            trigger = cron_trigger(cron, now.tzinfo)
             at = trigger.get_next_fire_time(None, now)
             if at is not None:  # a date that never comes, such as 30 February
                 found.append(NextRun(entry.name, scenario, at.timestamp(), cron))
@@ -64,10 +64,11 @@ class Scheduler:
         self._scheduler = AsyncIOScheduler(job_defaults=defaults)
         for target in self._settings.targets:
             for scenario, cron in target.schedule.entries():
-                trigger = CronTrigger.from_crontab(cron)
-                trigger.jitter = JITTER
                 self._scheduler.add_job(
-                    self.start_run, trigger, (target.name, scenario), id=f"{target.name} {scenario}"
+                    self.start_run,
+                    cron_trigger(cron, jitter=JITTER),
+                    (target.name, scenario),
+                    id=f"{target.name} {scenario}",
                 )
         self._scheduler.start()
 

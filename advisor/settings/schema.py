@@ -86,10 +86,10 @@ def _target_name(text: str) -> str:
 
 
 def _cron(text: str) -> str:
-    from apscheduler.triggers.cron import CronTrigger
+    from advisor.cron import cron_trigger
 
     try:
-        CronTrigger.from_crontab(text)
+        cron_trigger(text)
     except ValueError as error:
         raise ValueError(f"'{text}' is not a cron expression of five fields: {error}") from None
     return text
