@@ -1,0 +1,251 @@
+"""Capacity of simulated servers against their truth: 150 s of the product's own capacity plan, parameters
+held out.
+
+    python -m tests.bench.accuracy                     all tables, about 20 minutes on two cores
+    python -m tests.bench.accuracy --count 20 --jobs 8  more cases of each family
+
+Servers, objectives and truths come from `tests.simulator`, which shares no code with the product's own
+simulator. The seeds of these tables were used for nothing else: what the estimators were built on has others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from advisor.capacity.estimate import estimate, estimate_production, quick_estimate
+from advisor.capacity.identification import Identification, identify
+from advisor.domain import Arrivals, Capacity, LatencyBound, RequestLog, Slo, Stage
+from advisor.loadtest.plan.capacity import CapacityPlan
+from advisor.loadtest.protocol import Caps
+from tests.simulator.experiment import Experiment, drive
+from tests.simulator.servers import FAMILIES, OUTSIDE, draw
+from tests.simulator.truth import capacity, unloaded
+
+FIRST_SEED = 5000
+MULTIPLES = (2.0, 4.0, 3.0)  # of the unloaded p95: the objectives, in turn
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case: ln estimate/truth of each method (None: refused), and whether the 90 % interval covers."""
+
+    family: str
+    seed: int
+    server: str
+    truth: float
+    truth_error: float
+    seconds: float
+    requests: int
+    identified: float | None
+    answered: float | None
+    covers: bool | None
+    half_width: float | None
+    last_met: float | None
+    fraction: float | None
+    cost: float
+    words: str
+
+
+def run_case(family: str, seed: int, seconds: float, jitter: float = 0.0) -> Row:
+    """One server: truth, the plan's run, the product's answer and the rules of thumb."""
+    server = draw(family, seed)
+    slo = Slo((LatencyBound(0.95, MULTIPLES[seed % len(MULTIPLES)] * unloaded(server)),))
+    truth = capacity(server, [(bound.quantile, bound.seconds) for bound in slo.latency])
+    experiment = Experiment(server, seed, jitter)
+    plan = CapacityPlan(slo, quick_estimate, Caps(rate=1e5, in_flight=10_000, seconds=seconds), seed=seed)
+    drive(experiment, plan)
+    history = experiment.history
+    log = RequestLog.concat(result.log for result in history)
+    begun = time.perf_counter()
+    found = identify(log, slo, stages=history, seed=seed)
+    cost = time.perf_counter() - begun
+    answer = plan.conclude(history, lambda stages, objective: estimate(stages, objective, seed=seed))
+    interval = answer.interval if isinstance(answer, Capacity) else None
+    return Row(
+        family=family,
+        seed=seed,
+        server=server.name,
+        truth=truth.rate,
+        truth_error=truth.error,
+        seconds=experiment.now,
+        requests=len(log),
+        identified=_off(found.rps, truth.rate) if isinstance(found, Identification) else None,
+        answered=_off(answer.rps, truth.rate) if isinstance(answer, Capacity) else None,
+        covers=interval[0] <= truth.rate <= interval[1] if interval else None,
+        half_width=float(np.log(interval[1] / interval[0]) / 2) if interval else None,
+        last_met=_off(_last_met(history, slo), truth.rate),
+        fraction=_off(0.7 * max(result.completed_rps or 0.0 for result in history), truth.rate),
+        cost=cost,
+        words=answer.server if isinstance(answer, Capacity) else answer.reason,
+    )
+
+
+def production_case(family: str, seed: int) -> Row:
+    """Two hours of traffic that never exceeds 60 % of the capacity, at most 40 000 requests; events alone."""
+    server = draw(family, seed)
+    slo = Slo((LatencyBound(0.95, 2.0 * unloaded(server)),))
+    truth = capacity(server, [(bound.quantile, bound.seconds) for bound in slo.latency])
+    experiment = Experiment(server, seed)
+    rng = np.random.default_rng([seed, 9])
+    for share in rng.uniform(0.2, 0.6, 12):
+        rate = share * truth.rate
+        experiment.run(Stage("hour", Arrivals.POISSON, min(600.0, 3300.0 / rate), rate=rate))
+    log = RequestLog.concat(result.log for result in experiment.history)
+    begun = time.perf_counter()
+    answer = estimate_production((), slo, log=log, seed=seed)
+    known = isinstance(answer, Capacity)
+    return Row(
+        family=family,
+        seed=seed,
+        server=server.name,
+        truth=truth.rate,
+        truth_error=truth.error,
+        seconds=experiment.now,
+        requests=len(log),
+        identified=None,
+        answered=_off(answer.rps, truth.rate) if isinstance(answer, Capacity) else None,
+        covers=answer.interval[0] <= truth.rate <= answer.interval[1]
+        if isinstance(answer, Capacity)
+        else None,
+        half_width=float(np.log(answer.interval[1] / answer.interval[0]) / 2)
+        if isinstance(answer, Capacity)
+        else None,
+        last_met=None,
+        fraction=None,
+        cost=time.perf_counter() - begun,
+        words=answer.server if known and isinstance(answer, Capacity) else str(getattr(answer, "reason", "")),
+    )
+
+
+def _off(rate: float | None, truth: float) -> float | None:
+    return float(np.log(rate / truth)) if rate else None
+
+
+def _last_met(history, slo: Slo) -> float | None:
+    """The rule of thumb: the highest steady stage whose own quantile met the objective."""
+    held = [
+        result.offered_rps
+        for result in history
+        if result.stage.arrivals is Arrivals.POISSON
+        and len(result.log)
+        and result.log.ok.mean() >= 1 - slo.error_ratio
+        and all(np.quantile(result.log.service, b.quantile) <= b.seconds for b in slo.latency)
+    ]
+    return max(held, default=None)
+
+
+def _cell(values: list[float]) -> str:
+    """median / 90th percentile of |error| (share over-estimating by more than 10 %)."""
+    if not values:
+        return "-"
+    off = np.expm1(np.array(values))
+    size = np.abs(off)
+    return (
+        f"{100 * np.median(size):4.1f} /{100 * np.quantile(size, 0.9):5.1f} ({100 * (off > 0.1).mean():.0f})"
+    )
+
+
+def table(rows: list[Row], baselines: bool = True) -> str:
+    """One line a family, then all of them."""
+    head = f"{'family':<22}{'cases':>6} {'refused':>8} {'answer':>18} {'covers':>7} {'± width':>8}"
+    if baselines:
+        head += f" {'identified alone':>18} {'last stage met':>18} {'0.7 × maximum':>18}"
+    lines = [head]
+    groups = [
+        (name, [row for row in rows if row.family == name]) for name in dict.fromkeys(r.family for r in rows)
+    ]
+    for name, group in [*groups, ("all", rows)]:
+        known = [row for row in group if row.answered is not None]
+        covers = np.mean([row.covers for row in known]) if known else float("nan")
+        width = np.median([row.half_width for row in known]) if known else float("nan")
+        line = (
+            f"{name:<22}{len(group):>6} {len(group) - len(known):>8} {_cell([r.answered for r in known]):>18}"
+            f" {covers:>7.2f} {100 * width:>7.1f}%"
+        )
+        if baselines:
+            for field in ("identified", "last_met", "fraction"):
+                values = [getattr(row, field) for row in group]
+                line += f" {_cell([v for v in values if v is not None]):>18}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    """One identification of 10 000 requests, compiled and not."""
+    server = draw("workers", 1)
+    rate = 0.95 * server.top
+    experiment = Experiment(server, 1)
+    experiment.run(Stage("ramp", Arrivals.RAMP, 40.0, rate=0.2 * rate, doubling=8.0))
+    experiment.run(Stage("knee", Arrivals.POISSON, 20_000 / rate, rate=rate))
+    log = RequestLog.concat(result.log for result in experiment.history)
+    log = log.select(np.arange(len(log)) < 10_000)
+    slo = Slo((LatencyBound(0.95, 2 * unloaded(server)),))
+    identify(log, slo, seed=1)
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        identify(log, slo, stages=[(0.0, float(log.sent[-1]), rate)], seed=1)
+        times.append(time.perf_counter() - begun)
+    return f"identification of {len(log)} requests: {np.median(times):.2f} s (reach: 2 s)"
+
+
+def _work(task: tuple[str, str, int, float]) -> Row:
+    kind, family, seed, seconds = task
+    return production_case(family, seed) if kind == "production" else run_case(family, seed, seconds)
+
+
+def main() -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=12, help="servers of each family")
+    parser.add_argument("--outside", type=int, default=6, help="servers of each kind outside the families")
+    parser.add_argument("--production", type=int, default=6, help="servers of each family in production")
+    parser.add_argument("--seconds", type=float, default=150.0, help="budget of a run, drains included")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="first seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    print(speed(), flush=True)
+    kinds = {
+        "run": [(f, s) for f in FAMILIES for s in range(options.first, options.first + options.count)],
+        "outside": [(f, s) for f in OUTSIDE for s in range(options.first, options.first + options.outside)],
+        "production": [
+            (f, s) for f in FAMILIES for s in range(options.first, options.first + options.production)
+        ],
+    }
+    titles = {
+        "run": f"Ten families, {options.seconds:.0f} s of the capacity plan",
+        "outside": "Servers outside of the families: refused, or how far off",
+        "production": "Production events alone, at most 60 % load and 40 000 requests",
+    }
+    print("cells: median / 90th percentile of |error| in %, (share over-estimating by more than 10 %)")
+    kept: dict[str, list[Row]] = {}
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        for kind, cases in kinds.items():
+            tasks = [(kind, family, seed, options.seconds) for family, seed in cases]
+            rows = kept[kind] = pool.map(_work, tasks, chunksize=1)
+            if rows:
+                print(f"\n{titles[kind]}\n{table(rows, baselines=kind != 'production')}", flush=True)
+    errors = [row.truth_error for rows in kept.values() for row in rows]
+    middle, worst = 100 * np.median(errors), 100 * max(errors)
+    print(f"\nstandard error of the truths: median {middle:.2f} %, worst {worst:.1f} %")
+    if options.json:
+        document = {kind: [asdict(row) for row in rows] for kind, rows in kept.items()}
+        options.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
