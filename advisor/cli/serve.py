@@ -7,15 +7,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from advisor.cli import console
-from advisor.cli.target import option_sentences
 from advisor.errors import ConfigurationError
-from advisor.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from advisor.settings import ApiSettings
 
 EPILOG = """
 [bold]Examples[/]
@@ -63,8 +63,12 @@ def serve(
 
 
 def _listening(api: ApiSettings, listen: str) -> ApiSettings:
+    from pydantic import ValidationError
+
+    from advisor.cli.target import option_sentences
+
     try:
-        return ApiSettings.model_validate({**api.model_dump(), "listen": listen})
+        return type(api).model_validate({**api.model_dump(), "listen": listen})
     except ValidationError as error:
         raise ConfigurationError("\n".join(option_sentences(error))) from None
 

@@ -17,7 +17,7 @@ from advisor.cli.target import (
     target_name,
 )
 from advisor.errors import ConfigurationError
-from advisor.settings import LimitSettings, parse
+from advisor.settings import AdvisorSettings, LimitSettings, parse
 
 SLO = parse_objective(["p95=150ms"])
 
@@ -31,6 +31,13 @@ def test_a_url_is_a_base_and_a_path():
     assert made.url == "http://127.0.0.1:8080"
     assert made.requests[0].path == "/predict?v=1"
     assert made.requests[0].method == "GET"
+
+
+def test_a_smoke_test_needs_no_latency_bound():
+    made = target_from_url(UrlOptions("http://127.0.0.1:1/"), parse_objective([]), LimitSettings())
+    assert made.slo.slo().latency == ()
+    settings = AdvisorSettings(store="sqlite:///x", targets=[made])
+    assert settings.target(made.name).slo.slo().error_ratio == 0.001
 
 
 def test_a_payload_makes_it_a_post_with_a_content_type(tmp_path):
