@@ -6,21 +6,16 @@ from collections.abc import Iterator
 
 from advisor.domain import (
     AdviceStatus,
-    Arrivals,
     Capacity,
     Recommendation,
     Refusal,
     Run,
     RunStatus,
-    StageResult,
     VerdictStatus,
 )
-from advisor.loadtest.verdict import Direct, stage_evidence, stage_status
+from advisor.loadtest.verdict import Direct, objective_held
 
 DONE, VIOLATED, INCONCLUSIVE = 0, 1, 3
-
-_SEARCHES = {"capacity", "stress"}  # they go beyond the objective on purpose
-_STEADY = {Arrivals.POISSON, Arrivals.CONSTANT, Arrivals.REPLAY}
 
 
 def exit_code(run: Run) -> int:
@@ -44,21 +39,9 @@ def exit_code(run: Run) -> int:
 
 def violations(run: Run) -> Iterator[str]:
     """Sentences with the numbers of each stage that did not hold the objective, where it was meant to."""
-    if run.scenario in _SEARCHES:
-        return
-    for result in run.stages:
-        if run.scenario == "smoke":
-            yield from _unexpected(result)
-        if result.stage.arrivals in _STEADY and stage_status(result, run.slo) is Direct.VIOLATED:
-            for evidence in stage_evidence(result, run.slo):
-                if evidence.status is Direct.VIOLATED:
-                    yield f"stage {result.stage.name}: {evidence.sentence()}"
-
-
-def _unexpected(result: StageResult) -> Iterator[str]:
-    failed = len(result.log) - int(result.log.ok.sum())
-    if failed:
-        yield f"stage {result.stage.name}: {failed} of {len(result.log)} requests did not end as expected"
+    for held in objective_held(run):
+        if held.status is Direct.VIOLATED:
+            yield f"stage {held.stage}: {held.sentence}"
 
 
 def advice_exit_code(advice: Recommendation) -> int:

@@ -19,11 +19,13 @@ from advisor.domain import (
     Limit,
     Outcome,
     Refusal,
+    Run,
+    RunStatus,
     Slo,
     VerdictStatus,
     Window,
 )
-from advisor.loadtest.verdict import judge
+from advisor.loadtest.verdict import examine, judge, objective_held
 from advisor.loadtest.verdict.direct import (
     Direct,
     dispersion,
@@ -380,3 +382,49 @@ def test_fixed_stages_are_judged_by_themselves():
     assert judge([steady(0.01)], SLO).status is VerdictStatus.VALID
     assert judge([steady(0.2)], SLO).status is VerdictStatus.VALID  # a clear "no" is evidence too
     assert judge([steady(0.05, seconds=20)], SLO).status is VerdictStatus.INCONCLUSIVE
+
+
+def test_every_rule_is_listed_with_what_it_says():
+    """A report names the rules that had nothing to say too; together they are the verdict."""
+    history = [single(), steady(0.04, name="knee 1"), steady(0.2, rate=47.5, name="confirm 1")]
+    found = examine(history, SLO, capacity())
+    assert worst(e.objection for e in found) == judge(history, SLO, capacity())
+    assert [e.rule for e in found if e.objection] == ["a soak confirms the capacity"]
+    assert ("the generator keeps the rate", "knee 1") in {(e.rule, e.stage) for e in found}
+    assert len({(e.rule, e.stage) for e in found}) == len(found)
+
+
+@pytest.mark.parametrize(("slow", "status"), [(0.01, Direct.MET), (0.045, Direct.UNDECIDED)])
+def test_a_bound_is_listed_whether_there_are_enough_requests_or_not(slow, status):
+    stage = steady(slow, seconds=20)
+    assert stage_evidence(stage, SLO)[0].status is status
+    rules = {e.rule: e.objection for e in examine([stage], SLO)}
+    assert (rules["enough requests for p95 ≤ 100 ms"] is None) is (status is Direct.MET)
+
+
+def run_of(scenario, *stages):
+    return Run("1", "t", scenario, SLO, 0.0, RunStatus.DONE, stages)
+
+
+def test_bounds_are_held_where_the_run_meant_to_hold_them():
+    stages = (single(), steady(0.2), steady(0.01, name="load 2"))
+    found = objective_held(run_of("load", *stages))
+    assert [(h.stage, h.bound, h.status) for h in found] == [
+        ("load 1", "p95 ≤ 100 ms", Direct.VIOLATED),
+        ("load 1", "error ratio ≤ 0.1 %", Direct.UNDECIDED),
+        ("load 2", "p95 ≤ 100 ms", Direct.MET),
+        ("load 2", "error ratio ≤ 0.1 %", Direct.UNDECIDED),
+    ]
+    assert objective_held(run_of("capacity", *stages)) == ()
+    assert objective_held(run_of("stress", *stages)) == ()
+
+
+def test_a_smoke_run_holds_when_every_request_ends_as_expected():
+    good, log = single(), single().log
+    outcome = log.outcome.copy()
+    outcome[3] = Outcome.SERVER_ERROR
+    bad = dataclasses.replace(good, log=dataclasses.replace(log, outcome=outcome))
+    assert [h.status for h in objective_held(run_of("smoke", good))] == [Direct.MET]
+    (found,) = objective_held(run_of("smoke", bad))
+    assert found.status is Direct.VIOLATED
+    assert found.sentence == f"1 of {len(log)} requests did not end as expected"

@@ -89,8 +89,3 @@ def dropped(result: StageResult) -> Objection | None:
         f"{result.dropped} arrivals of '{result.stage.name}' ({share:.2g} %) met the in-flight cap and were "
         "not sent: raise the cap, or lower the rate"
     )
-
-
-def generator_objections(result: StageResult, slo: Slo) -> list[Objection | None]:
-    """All of them for one stage."""
-    return [dispatch_delay(result, slo), offered_as_asked(result), own_cpu(result), dropped(result)]

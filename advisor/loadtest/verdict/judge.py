@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, StageResult, Verdict
 from advisor.loadtest.verdict.direct import Direct, stage_evidence, stage_status
-from advisor.loadtest.verdict.generator import generator_objections
-from advisor.loadtest.verdict.rule import Objection, inconclusive, worst
+from advisor.loadtest.verdict.generator import dispatch_delay, dropped, offered_as_asked, own_cpu
+from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, worst
 from advisor.loadtest.verdict.sidecar import foreign_load, outside_latency
 from advisor.loadtest.verdict.stability import halves_agree, warmed_up
 from advisor.loadtest.verdict.sufficiency import interval_width, undecided
@@ -30,25 +30,48 @@ def judge(
     `answer`: what a capacity run found; None for other scenarios, whose steady stages must then tell by
     themselves whether they held the objective. `cut_short`: why the run ended before its plan did.
     """
-    objections: list[Objection | None] = []
-    if cut_short is not None:
-        objections.append(inconclusive(f"the run was cut short: {cut_short}"))
+    return worst(e.objection for e in examine(history, slo, answer, precision=precision, cut_short=cut_short))
+
+
+def examine(
+    history: Sequence[StageResult],
+    slo: Slo,
+    answer: Capacity | Refusal | None = None,
+    *,
+    precision: float = 0.10,
+    cut_short: str | None = None,
+) -> tuple[Examined, ...]:
+    """Every rule that applies, with what it says: the parts of `judge`, for a report that lists them."""
+    objection = None if cut_short is None else inconclusive(f"the run was cut short: {cut_short}")
+    found = [Examined("the run came to its end", objection)]
     if not any(len(result.log) for result in history):
-        return worst([*objections, inconclusive("no request ended")])
+        return (*found, Examined("requests ended", inconclusive("no request ended")))
     if isinstance(answer, Refusal) and answer.infeasible:
-        return worst(objections)
+        return tuple(found)
     for result in history:
         if _counts(result):
-            objections += generator_objections(result, slo)
-            objections += [foreign_load(result), outside_latency(result, slo)]
-    objections.append(warmed_up([r for r in history if r.stage.arrivals is Arrivals.SINGLE]))
+            found += _of_the_stage(result, slo)
+    singles = [r for r in history if r.stage.arrivals is Arrivals.SINGLE]
+    found.append(Examined("the server was warm", warmed_up(singles)))
     if isinstance(answer, Capacity):
-        objections += _capacity_objections(history, slo, answer, precision)
+        found += _capacity_rules(history, slo, answer, precision)
     elif isinstance(answer, Refusal):
-        objections.append(inconclusive(answer.reason))
+        found.append(Examined("a capacity was found", inconclusive(answer.reason)))
     else:
-        objections += _plain_objections(history, slo)
-    return worst(objections)
+        found += _plain_rules(history, slo)
+    return tuple(found)
+
+
+def _of_the_stage(result: StageResult, slo: Slo) -> list[Examined]:
+    said = {
+        "the generator sends in time": dispatch_delay(result, slo),
+        "the generator keeps the rate": offered_as_asked(result),
+        "the generator has CPU to spare": own_cpu(result),
+        "no arrival was dropped": dropped(result),
+        "nobody else loads the target": foreign_load(result),
+        "the latency arises in the model": outside_latency(result, slo),
+    }
+    return [Examined(rule, objection, result.stage.name) for rule, objection in said.items()]
 
 
 def _counts(result: StageResult) -> bool:
@@ -61,27 +84,28 @@ def _kind(result: StageResult) -> str:
     return result.stage.name.split(" ")[0]
 
 
-def _capacity_objections(
+def _capacity_rules(
     history: Sequence[StageResult], slo: Slo, found: Capacity, precision: float
-) -> list[Objection | None]:
+) -> list[Examined]:
     steady = [r for r in history if r.stage.arrivals is Arrivals.POISSON]
     near = [r for r in steady if r.stage.rate > 0 and abs(math.log(r.stage.rate / found.rps)) < NEAR]
     confirmed = [r for r in steady if _kind(r) == "confirm"]
-    objections = [interval_width(found, sum(len(r.log) for r in near), precision)]
-    objections += [halves_agree(result, slo) for result in confirmed]
-    objections.append(_at_the_edge(found))
+    width = interval_width(found, sum(len(r.log) for r in near), precision)
+    return [
+        Examined("enough requests for the interval", width),
+        *(Examined("both halves agree", halves_agree(r, slo), r.stage.name) for r in confirmed),
+        Examined("the methods agree", _at_the_edge(found)),
+        Examined("a soak confirms the capacity", _confirmation(confirmed, slo)),
+    ]
+
+
+def _confirmation(confirmed: list[StageResult], slo: Slo) -> Objection | None:
     if not confirmed:
-        objections.append(
-            inconclusive("no soak confirmed the estimate: the budget ended before; give the run more time")
-        )
-    elif stage_status(confirmed[-1], slo) is Direct.VIOLATED:
-        share = "; ".join(
-            e.sentence() for e in stage_evidence(confirmed[-1], slo) if e.status is Direct.VIOLATED
-        )
-        objections.append(
-            inconclusive(f"a soak at {confirmed[-1].stage.rate:.3g}/s contradicts the estimate: {share}")
-        )
-    return objections
+        return inconclusive("no soak confirmed the estimate: the budget ended before; give the run more time")
+    if stage_status(confirmed[-1], slo) is not Direct.VIOLATED:
+        return None
+    share = "; ".join(e.sentence() for e in stage_evidence(confirmed[-1], slo) if e.status is Direct.VIOLATED)
+    return inconclusive(f"a soak at {confirmed[-1].stage.rate:.3g}/s contradicts the estimate: {share}")
 
 
 def _at_the_edge(found: Capacity) -> Objection | None:
@@ -97,13 +121,15 @@ def _at_the_edge(found: Capacity) -> Objection | None:
     )
 
 
-def _plain_objections(history: Sequence[StageResult], slo: Slo) -> list[Objection | None]:
-    objections: list[Objection | None] = []
+def _plain_rules(history: Sequence[StageResult], slo: Slo) -> list[Examined]:
+    found = []
     for result in history:
         if result.stage.arrivals not in {Arrivals.POISSON, Arrivals.CONSTANT} or not _counts(result):
             continue
-        objections.append(halves_agree(result, slo))
-        if stage_status(result, slo) is Direct.UNDECIDED:
-            latency = stage_evidence(result, slo)[:-1]
-            objections += [undecided(result.stage.name, result.stage.rate, e) for e in latency]
-    return objections
+        name = result.stage.name
+        found.append(Examined("both halves agree", halves_agree(result, slo), name))
+        open_question = stage_status(result, slo) is Direct.UNDECIDED
+        for evidence in stage_evidence(result, slo)[:-1]:
+            objection = undecided(name, result.stage.rate, evidence) if open_question else None
+            found.append(Examined(f"enough requests for {evidence.bound}", objection, name))
+    return found

@@ -18,6 +18,15 @@ class Objection:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One rule that was applied, to `stage` where it looks at one; `objection` None: nothing against it."""
+
+    rule: str
+    objection: Objection | None
+    stage: str = ""
+
+
 def inconclusive(reason: str) -> Objection:
     """More or better evidence would settle it."""
     return Objection(VerdictStatus.INCONCLUSIVE, reason)

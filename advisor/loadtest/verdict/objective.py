@@ -1,0 +1,44 @@
+"""Did a run hold its objective, in the stages that were meant to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from advisor.domain import Arrivals, Run, StageResult
+from advisor.loadtest.verdict.direct import Direct, stage_evidence
+
+SEARCHES = frozenset({"capacity", "stress"})  # they go beyond the objective on purpose
+_STEADY = frozenset({Arrivals.POISSON, Arrivals.CONSTANT, Arrivals.REPLAY})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One bound of the objective in one stage; `sentence` has the numbers."""
+
+    stage: str
+    bound: str
+    status: Direct
+    sentence: str
+
+
+def objective_held(run: Run) -> tuple[Held, ...]:
+    """Each bound in each stage, in order; none of a run that goes beyond the objective on purpose."""
+    if run.scenario in SEARCHES:
+        return ()
+    return tuple(held for result in run.stages for held in _of(run, result))
+
+
+def _of(run: Run, result: StageResult) -> Iterator[Held]:
+    name = result.stage.name
+    if run.scenario == "smoke":
+        failed = len(result.log) - int(result.log.ok.sum())
+        yield Held(
+            name,
+            "every request ends as expected",
+            Direct.VIOLATED if failed else Direct.MET,
+            f"{failed} of {len(result.log)} requests did not end as expected",
+        )
+    if result.stage.arrivals in _STEADY:
+        for evidence in stage_evidence(result, run.slo):
+            yield Held(name, evidence.bound, evidence.status, evidence.sentence())
