@@ -216,6 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        # a scrape or /events in its thread hands the interpreter back within this, not within 5 ms
+        sys.setswitchinterval(0.0005)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))
     except UsageError as error:

@@ -1,0 +1,187 @@
+"""Prints the table, and writes JSON where asked: `python -m tests.bench.proxy [--json FILE] [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.bench.proxy import measures
+from tests.bench.proxy.rivals import free_port, machine, missing_tools
+from tests.bench.proxy.wrk import Load, wrk
+
+Result = dict[str, Any]
+
+
+def measure(*, quick: bool = False) -> Result:
+    """All figures, in about 80 s (`quick`: 25 s, noisier).
+
+    Raises:
+        RuntimeError: a tool is missing, or a rival does not start.
+    """
+    absent = missing_tools()
+    if absent:
+        raise RuntimeError(f"not installed: {', '.join(absent)} (make bench installs them)")
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        with machine(here) as started:
+            return _measure(here, started, few=quick)
+
+
+def _measure(here: Path, started: Any, *, few: bool) -> Result:
+    upstream = started.upstream()
+    metrics_port = free_port()
+    sidecar = started.exporter(upstream.port, metrics=metrics_port)
+    haproxy, nginx = started.haproxy(upstream.port), started.nginx(upstream.port)
+    rivals = [sidecar, haproxy, nginx]
+    rss_idle = sidecar.rss_mb()
+
+    def load(connections: int, seconds: int, size: int, *, traced: bool = False) -> Any:
+        def run(rival: Any) -> Load:
+            return wrk(
+                here,
+                started.load_core,
+                rival.port,
+                connections=connections,
+                seconds=seconds,
+                size=size,
+                traced=traced,
+            )
+
+        return run
+
+    measures.rounds(1, rivals, load(16, 1, 1024))  # connections, memos and caches are warm
+    result: Result = {
+        "cpu_1kb_c16": measures.cpu_per_request(measures.rounds(2 if few else 6, rivals, load(16, 1, 1024))),
+        "cpu_1kb_c16_traced": measures.cpu_per_request(
+            measures.rounds(1 if few else 4, rivals, load(16, 1, 1024, traced=True))
+        ),
+        "cpu_1mb_c4": measures.cpu_per_request(
+            measures.rounds(1 if few else 3, rivals, load(4, 1, 1_000_000))
+        ),
+        "connections_512": measures.cpu_per_request(
+            measures.rounds(1 if few else 2, rivals, load(512, 2, 1024))
+        ),
+        "added_p50": measures.added_p50(here, started, upstream, rivals, 1 if few else 4),
+        "metrics": measures.metrics_cost(),
+        "scrape": measures.scrape_cost(),
+        "scrape_visibility": measures.scrape_visibility(sidecar, metrics_port),
+        "rss_mb": {
+            "sidecar_idle": round(rss_idle, 1),
+            **{f"{rival.name}_after": round(rival.rss_mb(), 1) for rival in rivals},
+        },
+    }
+    model = started.model_server()
+    streams = [model, started.exporter(model.port), started.haproxy(model.port), started.nginx(model.port)]
+    result["stream_lag"] = measures.stream_lag(streams)
+    return result
+
+
+def rows(result: Result) -> list[tuple[str, str, str, str]]:
+    """(what, measured, reach, met) for each line of the design."""
+    cpu, traced = result["cpu_1kb_c16"]["sidecar"], result["cpu_1kb_c16_traced"]["sidecar"]
+    added, rss = result["added_p50"]["sidecar"], result["rss_mb"]
+    many, body = result["connections_512"], result["cpu_1mb_c4"]
+    lag = result["stream_lag"]
+
+    def row(what: str, measured: str, reach: str, met: bool) -> tuple[str, str, str, str]:
+        return what, measured, reach, "yes" if met else "no"
+
+    errors = sum(run["sidecar"]["errors"] for run in (many, body, result["cpu_1kb_c16"]))
+    ratio_p99 = many["sidecar"]["p99_ms"] / many["haproxy"]["p99_ms"]
+    return [
+        row(
+            "proxy CPU per request, 1 kB POST, 16 connections",
+            f"{cpu['ratio_haproxy']} × HAProxy ({cpu['us_per_request']} µs)",
+            "≤ 1.3 ×",
+            cpu["ratio_haproxy"] <= 1.3,
+        ),
+        row(
+            "the same, no head ever repeated",
+            f"{traced['ratio_haproxy']} × HAProxy ({traced['us_per_request']} µs)",
+            "≤ 1.3 ×",
+            traced["ratio_haproxy"] <= 1.3,
+        ),
+        row(
+            "added p50, one connection",
+            f"{added['added_us']} µs, HAProxy's {added['beyond_haproxy_us']:+} µs",
+            "≤ HAProxy + 30 µs",
+            added["beyond_haproxy_us"] <= 30,
+        ),
+        row(
+            "memory",
+            f"{rss['sidecar_idle']} MB idle, {rss['sidecar_after']} MB after (HAProxy {rss['haproxy_after']})",
+            "≤ 40 MB",
+            rss["sidecar_after"] <= 40,
+        ),
+        row("errors in all loads", str(errors), "0", errors == 0),
+        row("p99 at 512 connections", f"{ratio_p99:.2f} × HAProxy", "≤ 2 ×", ratio_p99 <= 2),
+        row(
+            "1 MB POST, CPU per request",
+            f"{body['sidecar']['ratio_haproxy']} × HAProxy ({body['sidecar']['us_per_request']} µs)",
+            "",
+            True,
+        ),
+        row(
+            "1 MB POST, p99",
+            f"{body['sidecar']['p99_ms'] / body['haproxy']['p99_ms']:.2f} × HAProxy",
+            "≤ 2 ×",
+            body["sidecar"]["p99_ms"] <= 2 * body["haproxy"]["p99_ms"],
+        ),
+        row(
+            "streamed event, written to read",
+            f"{lag['sidecar']['p50_us']} µs (HAProxy {lag['haproxy']['p50_us']}, direct {lag['model']['p50_us']}),"
+            f" first {lag['sidecar']['first_us']} µs",
+            "first not delayed",
+            lag["sidecar"]["first_us"] <= lag["haproxy"]["first_us"] + 1000,
+        ),
+        row(
+            "metrics per request",
+            f"{result['metrics']['counting_ns']} ns, and {result['metrics']['two_clock_reads_ns']} ns of clock",
+            "≤ 1 µs",
+            result["metrics"]["counting_ns"] <= 1000,
+        ),
+        row(
+            f"scrape of {result['scrape']['series']} series",
+            f"{result['scrape']['ms']} ms (first {result['scrape']['first_ms']} ms)",
+            "≤ 10 ms",
+            result["scrape"]["ms"] <= 10,
+        ),
+        row(
+            "request p50 / p99 with 20 scrapes/s",
+            f"{result['scrape_visibility']['p50_us_scraped']} / {result['scrape_visibility']['p99_us_scraped']} µs,"
+            f" without {result['scrape_visibility']['p50_us_alone']} / {result['scrape_visibility']['p99_us_alone']} µs",
+            "invisible",
+            result["scrape_visibility"]["p50_us_scraped"]
+            <= 1.1 * result["scrape_visibility"]["p50_us_alone"],
+        ),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.proxy", description=__doc__)
+    parser.add_argument("--json", type=Path, help="write every figure there")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    options = parser.parse_args(arguments)
+    try:
+        result = measure(quick=options.quick)
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    table = rows(result)
+    widths = [max(len(line[i]) for line in table) for i in range(4)]
+    for line in table:
+        sys.stdout.write(
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + "\n"
+        )
+    if options.json is not None:
+        options.json.write_text(json.dumps({"rows": table, "figures": result}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
