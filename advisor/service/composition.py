@@ -15,12 +15,11 @@ from advisor.loadtest.plan import CapacityPlan, Plan, Quick
 from advisor.loadtest.preflight import preflight
 from advisor.loadtest.protocol import Setup
 from advisor.loadtest.safety import check_host
-from advisor.observe import ExporterReader, Recorder
 from advisor.service import fits
 from advisor.service.conduct import Answer, SetupLimits
+from advisor.service.sidecars import Sidecars, observable
 from advisor.service.workers import Workers
 from advisor.settings import TargetSettings
-from advisor.windows import between, together
 
 
 class RunTools:
@@ -60,12 +59,11 @@ class RunTools:
 
     def source(self, target: TargetSettings) -> WindowSource | None:
         """The sidecars that the configuration names."""
-        if not target.observe.exporters:
+        if not observable(target.observe):
             return None
         if self._client is None:
             self._client = httpx.AsyncClient(follow_redirects=False)
-        readers = [ExporterReader(url, self._client) for url in target.observe.exporters]
-        return Recorder(readers, between, together)
+        return Sidecars(target.observe, self._client)
 
     def quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """In a worker."""

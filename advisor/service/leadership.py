@@ -72,6 +72,8 @@ class Leadership:
                     await self._lead(keeper, first)
             except SQLAlchemyError as error:
                 _log.warning("cannot ask for the leadership: %s", error)
+            except Exception:  # noqa: BLE001 - the next try may do better, and others may lead
+                _log.exception("this process could not lead")
             first.set()
             await asyncio.sleep(RETRY)
 

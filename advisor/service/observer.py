@@ -10,11 +10,10 @@ import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.domain import Window
-from advisor.observe import ExporterReader, Recorder
+from advisor.service.sidecars import Sidecars, observable
 from advisor.service.threads import StoreThreads
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import ServiceEvent, Store
-from advisor.windows import between, together
 
 RETENTION = 30 * 86400.0  # s
 PATIENCE = 4  # readings in a row that lack a replica before the others are taken for all there are
@@ -25,41 +24,37 @@ _log = logging.getLogger(__name__)
 
 
 class Watch:
-    """One target's sidecars. Pure but for the reading itself."""
+    """One target's production."""
 
     def __init__(self, target: TargetSettings, client: httpx.AsyncClient, every: float) -> None:
         self.target = target.name
         self._every = every
-        self._readers = [
-            ExporterReader(url, client, timeout=min(every, 5.0)) for url in target.observe.exporters
-        ]
-        self._recorder = Recorder(self._readers, between, together)
+        self._sidecars = Sidecars(target.observe, client, timeout=min(every, 5.0))
         self._failures = 0
-        self.problem: str | None = None  # the one that was told last
+        self._told: str | None = None
 
     async def window(self) -> Window | None:
         """Since the last call; None with nothing to read, or when what was read is not the whole target."""
-        window = await self._recorder()
-        problems = self._recorder.problems
-        self._failures = self._failures + 1 if problems else 0
-        if window is None or window.end - window.start > LONGEST * self._every:
+        window = await self._sidecars()
+        self._failures = self._failures + 1 if self._sidecars.problems else 0
+        if window is None or window.seconds > LONGEST * self._every:
             return None
         # A sum that lacks a replica is no demand of the target, unless the replica is gone for good.
-        if 0 < self._failures < PATIENCE:
+        if not self._sidecars.complete and self._failures < PATIENCE:
             return None
         return window
 
     def news(self) -> str | None:
         """A sentence when the sidecars became unreadable, or readable again."""
-        problem = "; ".join(self._recorder.problems) if self._failures >= PATIENCE else None
-        if problem == self.problem or (problem and self.problem):
+        problem = "; ".join(self._sidecars.problems) if self._failures >= PATIENCE else None
+        if (problem is None) == (self._told is None):
             return None
-        before, self.problem = self.problem, problem
-        return problem or f"the sidecar can be read again (before: {before})"
+        before, self._told = self._told, problem
+        return problem or f"the sidecars can be read again (before: {before})"
 
     def forget(self) -> None:
         """What comes next is not continued from what was: a load test was on."""
-        self._recorder = Recorder(self._readers, between, together)
+        self._sidecars.forget()
 
 
 class Observer:
@@ -86,9 +81,13 @@ class Observer:
         every = self._settings.observe_every
         loop = asyncio.get_running_loop()
         async with httpx.AsyncClient(follow_redirects=False) as client:
-            watches = [
-                Watch(target, client, every) for target in self._settings.targets if target.observe.exporters
-            ]
+            seen = [target for target in self._settings.targets if observable(target.observe)]
+            watches = [Watch(target, client, every) for target in seen]
+            for target in self._settings.targets:
+                if target.observe.prometheus is not None:
+                    _log.warning(
+                        "target %s: observe.prometheus is not read; name its sidecars by dns", target.name
+                    )
             next_tick, next_housekeeping = loop.time(), loop.time()
             while True:
                 await asyncio.sleep(max(next_tick - loop.time(), 0.0))
@@ -100,6 +99,8 @@ class Observer:
                         await self._threads(self._keep_house, time.time())
                 except SQLAlchemyError as error:
                     _log.warning("windows could not be stored: %s", error)
+                except Exception:  # noqa: BLE001 - one odd answer must not end the observation of all
+                    _log.exception("a reading of the sidecars failed")
 
     async def tick(self, watches: list[Watch]) -> None:
         """One reading of all targets, stored in one transaction."""

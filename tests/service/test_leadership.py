@@ -95,6 +95,24 @@ def test_a_leader_that_lost_its_lease_stops_its_duties(store: Store, threads: St
     asyncio.run(scenario())
 
 
+def test_a_duty_that_cannot_start_leaves_the_lead_to_others(store: Store, threads: StoreThreads) -> None:
+    class Broken(Duty):
+        async def start(self) -> None:
+            raise RuntimeError("no scheduler")
+
+    async def scenario() -> None:
+        duty = Duty()
+        broken = Leadership(store, threads, ME, (Broken(),), recover=nothing)
+        await broken.start()
+        sound = Leadership(store, threads, RIVAL, (duty,), recover=nothing)
+        await sound.start()
+        await until(lambda: duty.on == 1)
+        await broken.stop()
+        await sound.stop()
+
+    asyncio.run(scenario())
+
+
 def test_a_kept_lease_outlives_its_length(
     store: Store, threads: StoreThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from advisor.domain import Outcome, RunStatus, VerdictStatus
@@ -78,6 +80,49 @@ def test_an_abort_ends_the_load_within_two_seconds_and_keeps_what_was_measured(c
             assert ended.verdict.status is not VerdictStatus.VALID
             with pytest.raises(NotFound, match="is over: aborted"):
                 await advisor.abort_run(run.run_id)
+
+    asyncio.run(scenario())
+
+
+def test_a_generator_that_dies_fails_the_run_and_frees_the_target(configure: Configure) -> None:
+    settings = configure()
+
+    async def scenario() -> None:
+        async with Advisor(settings) as advisor:
+            run = await advisor.start_run("sleepy", "load", RunOptions(rate=40, duration=60))
+            await _seconds(advisor, run.run_id, 2)
+            (engine,) = (
+                child
+                for child in psutil.Process().children(recursive=True)
+                if "advisor.loadtest.engine" in " ".join(child.cmdline())
+            )
+            engine.kill()
+            ended = await advisor.wait(run.run_id)
+
+            assert ended.status is RunStatus.FAILED
+            assert ended.reason is not None
+            assert "signal 9" in ended.reason
+            assert len(ended.stages[0].log) > 20
+            again = await advisor.start_run("sleepy", "smoke")
+            assert (await advisor.wait(again.run_id)).status is RunStatus.DONE
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_loses_its_target_stops_its_load(configure: Configure) -> None:
+    settings = configure()
+
+    async def scenario() -> None:
+        async with Advisor(settings) as advisor:
+            run = await advisor.start_run("sleepy", "load", RunOptions(rate=40, duration=60))
+            await _seconds(advisor, run.run_id, 1)
+            rival = replace(advisor.owner, owner="rival")
+            taken = advisor.store.leases.take("run:sleepy", rival, now=advisor.store.now() + 100, seconds=1)
+            assert taken
+            ended = await advisor.wait(run.run_id)
+
+            assert ended.status is RunStatus.ABORTED
+            assert ended.reason == "this advisor lost the target: another advisor has taken over"
 
     asyncio.run(scenario())
 

@@ -1,0 +1,89 @@
+"""A target's sidecars: those that the configuration lists, and those that a name resolves to now."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+
+from advisor.domain import Window
+from advisor.observe import ExporterReader, Recorder
+from advisor.settings import ObserveSettings
+from advisor.windows import between, together
+
+DEFAULT_PORT = 9109
+DEFAULT_PATH = "/metrics"
+
+
+class Sidecars:
+    """Windows of all replicas together, each time it is called; `problems` are of the last call.
+
+    `complete` is False when a replica could not be read, or when the replicas were not the same at both ends
+    of the window: then its sums are not the whole target's.
+    """
+
+    def __init__(self, observe: ObserveSettings, client: httpx.AsyncClient, timeout: float = 2.0) -> None:
+        self._observe = observe
+        self._client = client
+        self._timeout = timeout
+        self._readers: list[ExporterReader] = []
+        self._recorder = Recorder(self._readers, between, together)
+        self._unresolved: tuple[str, ...] = ()
+        self.complete = False
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences: what could not be read, and why."""
+        return self._unresolved + self._recorder.problems
+
+    async def __call__(self) -> Window | None:
+        """Since the last call; None at the first, or when nothing could be read."""
+        changed = await self._refresh()
+        window = await self._recorder()
+        same = window is not None and window.replicas == len(self._readers)
+        self.complete = same and not changed and not self.problems
+        return window
+
+    def forget(self) -> None:
+        """What comes next is not continued from what was."""
+        self._recorder = Recorder(self._readers, between, together)
+
+    async def _refresh(self) -> bool:
+        """Bring the readers up to date; True when they changed."""
+        urls = list(self._observe.exporters)
+        self._unresolved = ()
+        if self._observe.dns is not None:
+            try:
+                urls += await resolved(self._observe.dns)
+            except OSError as error:
+                self._unresolved = (f"{self._observe.dns} cannot be resolved: {error.strerror or error}",)
+                return False
+        if urls == [reader.url for reader in self._readers]:
+            return False
+        known = {reader.url: reader for reader in self._readers}
+        self._readers[:] = [
+            known.get(url) or ExporterReader(url, self._client, timeout=self._timeout) for url in urls
+        ]
+        return True
+
+
+def observable(observe: ObserveSettings) -> bool:
+    """There is a sidecar to read."""
+    return bool(observe.exporters or observe.dns)
+
+
+async def resolved(name: str) -> list[str]:
+    """Metrics URLs of all addresses behind `host[:port][/path]`, such as a headless Kubernetes Service.
+
+    Raises:
+        OSError: it does not resolve.
+    """
+    parts = urlsplit(name if "//" in name else f"http://{name}")
+    port = parts.port or DEFAULT_PORT
+    loop = asyncio.get_running_loop()
+    rows = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    hosts = sorted({str(row[4][0]) for row in rows})
+    path = parts.path if parts.path not in {"", "/"} else DEFAULT_PATH
+    return [f"{parts.scheme}://{f'[{h}]' if ':' in h else h}:{port}{path}" for h in hosts]
