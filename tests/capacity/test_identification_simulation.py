@@ -1,4 +1,4 @@
-"""The simulator of the fitted server: equal to the independent one of the tests, and right by queueing theory."""
+"""The simulator of the fitted server: equal to that of the tests, and right by queueing theory."""
 
 import numpy as np
 import pytest

@@ -266,8 +266,9 @@ def _thinned(work: Floats) -> Floats:
     """Means of equal quantile groups: the mean is kept exactly, the quantiles up to 1/2048."""
     if work.size <= _KEPT:
         return work
-    edges = np.linspace(0, work.size, _KEPT + 1).astype(np.int64)
-    return np.add.reduceat(work, edges[:-1]) / np.diff(edges)
+    total = np.append(0.0, np.cumsum(work))
+    edges = np.linspace(0.0, work.size, _KEPT + 1)
+    return np.diff(np.interp(edges, np.arange(work.size + 1), total)) * _KEPT / work.size
 
 
 @lru_cache(maxsize=256)

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.stats import chi2
 
 from advisor.capacity.identification.model import ServerModel
-from advisor.capacity.identification.simulation import LOST
+from advisor.capacity.identification.timeline import ANSWERED
 from advisor.domain import Arrivals, Floats, RequestLog, StageResult
 
 _REPLICAS = 60
 _FEWEST = 40  # requests below which a stage says nothing about a tail
-_BAND = (0.55, 1.15)  # stages at these multiples of the capacity are replayed
+_BAND = (0.55, 1.15)  # stages at these multiples of the capacity are replayed, and all where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ class ReplayedStage:
     observed: float
     simulated: float
     z: float
+
+    @property
+    def difference(self) -> float:
+        """Ln observed/simulated."""
+        return float(np.log(self.observed / self.simulated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,47 +94,57 @@ def replay(
     `path` is the disturbance as it was found in the log: the machine's spells are replayed, not drawn.
     """
     rng = np.random.default_rng(seed)
-    done: list[ReplayedStage] = []
-    apart: list[float] = []
-    variance: list[float] = []
-    for span in spans:
-        inside = (log.sent >= span.start) & (log.sent < span.end)
-        rate = np.count_nonzero(inside) / (span.end - span.start)
-        seen = inside & (log.outcome <= 2)
-        if not _BAND[0] * near <= rate <= _BAND[1] * near or np.count_nonzero(seen) < _FEWEST:
-            continue
-        observed = float(np.quantile(log.service[seen], quantile))
-        arrival = np.sort(log.sent[inside])
-        draws = [_quantile(model, arrival, quantile, path, rng) for _ in range(_REPLICAS)]
-        known = np.log([draw for draw in draws if draw is not None])
-        if known.size < _REPLICAS // 2:
-            continue
-        centre = float(np.median(known))
-        difference = float(np.log(observed)) - centre
-        # latencies near saturation are skewed: the spread is that of the side on which the run lies
-        side = known[known >= centre] if difference > 0 else known[known <= centre]
-        spread = float(np.mean((side - centre) ** 2)) + 0.01**2
-        apart.append(difference)
-        variance.append(spread)
-        done.append(
-            ReplayedStage(
-                span.start, span.end, rate, observed, float(np.exp(centre)), difference / spread**0.5
-            )
-        )
+    loads = [load for load in (_load(log, span, quantile) for span in spans) if load is not None]
+    close = [load for load in loads if _BAND[0] * near <= load.rate <= _BAND[1] * near]
+    stages = [_replayed(model, load, quantile, path, rng) for load in close or loads]
+    done = [stage for stage in stages if stage is not None]
     if not done:
         return Replay(quantile, (), 0.0, 0.0)
-    weight = 1.0 / np.array(variance)
+    apart = np.array([stage.difference for stage in done])
+    weight = np.array([(stage.z / stage.difference) ** 2 if stage.difference else 1e4 for stage in done])
     shift = float(np.average(apart, weights=weight))
     return Replay(quantile, tuple(done), shift, shift * float(np.sqrt(weight.sum())))
 
 
-def _quantile(
-    model: ServerModel, arrival: Floats, quantile: float, path: Floats | None, rng: np.random.Generator
-) -> float | None:
-    """One replica's latency quantile (s); None when the server was given up or rejected all."""
-    end = model.completions(arrival, rng.random(arrival.size), path=path, crowd=arrival.size + 1)
-    latency = end - arrival
-    latency = latency[~np.isnan(latency)]
-    if not latency.size or latency.max() >= LOST:
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The requests of a span: when they were sent (s), at what rate, and their latency quantile (s)."""
+
+    span: Span
+    sent: Floats
+    rate: float
+    observed: float
+
+
+def _load(log: RequestLog, span: Span, quantile: float) -> _Load | None:
+    """None with too few answers."""
+    inside = (log.sent >= span.start) & (log.sent < span.end)
+    answered = inside & np.isin(log.outcome, ANSWERED)
+    if np.count_nonzero(answered) < _FEWEST:
         return None
-    return float(np.quantile(latency, quantile))
+    rate = np.count_nonzero(inside) / (span.end - span.start)
+    return _Load(span, np.sort(log.sent[inside]), rate, float(np.quantile(log.service[answered], quantile)))
+
+
+def _replayed(
+    model: ServerModel, load: _Load, quantile: float, path: Floats | None, rng: np.random.Generator
+) -> ReplayedStage | None:
+    """One stage; None when the server rejects nearly all of it."""
+    draws = []
+    for _ in range(_REPLICAS):
+        end = model.completions(load.sent, rng.random(load.sent.size), path=path, crowd=load.sent.size + 1)
+        latency = (end - load.sent)[~np.isnan(end)]
+        if latency.size:
+            draws.append(float(np.quantile(latency, quantile)))
+    if len(draws) < _REPLICAS // 2:
+        return None
+    known = np.log(draws)
+    centre = float(np.median(known))
+    difference = float(np.log(load.observed)) - centre
+    # latencies near saturation are skewed: the spread is that of the side on which the run lies
+    side = known[known >= centre] if difference > 0 else known[known <= centre]
+    spread = float(np.sqrt(np.mean((side - centre) ** 2) + 0.01**2))
+    span = load.span
+    return ReplayedStage(
+        span.start, span.end, load.rate, load.observed, float(np.exp(centre)), difference / spread
+    )

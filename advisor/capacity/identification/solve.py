@@ -92,7 +92,8 @@ def solve(
     first guess.
     """
     quantiles = tuple(bound.quantile for bound in slo.latency)
-    ceiling = model.saturation * (1.0 + slo.error_ratio)
+    allowed = slo.error_ratio if model.queue_limit is not None else 0.0  # what is turned away is no work
+    ceiling = model.saturation * (1.0 + allowed)
 
     def over(traffic: Traffic) -> Callable[[float], float]:
         return lambda rate: excess(respond(model, rate, quantiles, traffic), slo)[0]

@@ -11,6 +11,8 @@ import numpy as np
 
 from advisor.domain import Floats, Ints, Outcome, RequestLog
 
+ANSWERED = (Outcome.OK, Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR)  # the server did the work
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -106,7 +108,7 @@ def from_log(log: RequestLog) -> Timeline:
     Answers with an error status were work too. Timeouts, cancelled requests and failed connections are
     left out: nobody saw when the server was done with them, and only a server's own refusal is a rejection.
     """
-    answered = np.isin(log.outcome, (Outcome.OK, Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR))
+    answered = np.isin(log.outcome, ANSWERED)
     answered &= np.isfinite(log.sent) & np.isfinite(log.end)
     rejected = log.outcome == Outcome.REJECTED
     arrival, departure = log.sent[answered], log.end[answered]
