@@ -9,6 +9,7 @@ import numpy as np
 
 from advisor.capacity import bottleneck
 from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere
+from advisor.capacity.conditions import cpu_limit
 from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
     Regression,
@@ -120,7 +121,7 @@ def estimate_with_model(
     seed: int = 0,
 ) -> Estimated:
     """As `estimate`, with the identified server, which answers other objectives later without a run."""
-    context = Context(cpu_limit_cores or _cpu_limit(stages), known_slots, run_id, measured_at, seed)
+    context = Context(cpu_limit_cores or cpu_limit(stages), known_slots, run_id, measured_at, seed)
     log = RequestLog.concat(stage.log for stage in stages)
     if not len(log):
         return Estimated(Refusal("no request was answered"))
@@ -327,10 +328,6 @@ def _scaled(capacity: Capacity, share: float) -> float | None:
 
 def _known(demand: ServiceDemand | str) -> ServiceDemand | None:
     return demand if isinstance(demand, ServiceDemand) else None
-
-
-def _cpu_limit(stages: Sequence[StageResult]) -> float | None:
-    return _window_limit([window for stage in stages for window in stage.windows])
 
 
 def _window_limit(windows: Sequence[Window]) -> float | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 
+from advisor.capacity.conditions import cpu_limit
 from advisor.demand.history import DemandHistory
 from advisor.domain import Arrivals, Capacity, Refusal, RequestLog, Slo, Stage, StageResult
 from advisor.loadtest.plan import Quick
@@ -98,9 +98,3 @@ def warm() -> None:
     from advisor.domain import LatencyBound
 
     quick((StageResult(stage, 0.0, float(intended[-1]), log),), Slo((LatencyBound(0.95, 0.1),)))
-
-
-def cpu_limit(history: Sequence[StageResult]) -> float | None:
-    """The container's CPU limit in cores, as the sidecar tells it."""
-    limits = [w.cpu_limit_cores for stage in history for w in stage.windows if w.cpu_limit_cores]
-    return median(limits) if limits else None
