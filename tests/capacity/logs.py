@@ -23,7 +23,7 @@ def poisson(rate, seconds, seed):
 
 
 def run_into_overload(server, rates, *, multiple=3.0, seed=0, jitter=0.0, seconds=20.0):
-    """Single stream, ramp, volley, Poisson stages at `rates`: (experiment, SLO of `multiple` × unloaded p95)."""
+    """Single stream, ramp, volley, Poisson stages at `rates`; SLO of `multiple` × unloaded p95."""
     slo = Slo((LatencyBound(0.95, multiple * unloaded(server)),))
     experiment = Experiment(server, seed, jitter)
     first = experiment.run(Stage("single", Arrivals.SINGLE, 5.0))

@@ -14,13 +14,16 @@ _ITERATIONS = 30
 
 @dataclass(frozen=True, slots=True)
 class Spells:
-    """What was found: the process, the factor (>= 1) by which each of the works was slowed, and `path`,
-    the factor in each block since time 0 (1 where nothing was seen).
+    """What was found: the process, and `path`, the slowdown in each block since time 0 (1 where nothing
+    was seen).
+
+    warm_up: when the machine was slow at the beginning alone, the time (s) from which on it was not; it is no
+    disturbance then, but a cache that had to fill.
     """
 
     slowness: Slowness
-    factor: Floats
     path: Floats
+    warm_up: float | None = None
 
 
 def find_spells(log_work: Floats, when: Floats, block: float) -> Spells | None:
@@ -50,7 +53,10 @@ def find_spells(log_work: Floats, when: Floats, block: float) -> Spells | None:
     slowness = Slowness(float(share), float(np.exp(fit.shift)), float(block / fit.leave), block)
     path = np.ones(int(blocks[-1]) + 1)
     path[blocks[blocks >= 0]] = np.exp(fit.shift * fit.slow[blocks >= 0])
-    return Spells(slowness, np.exp(fit.shift * fit.slow[of_request]), path)
+    slow = fit.slow > 0.5
+    first_quiet = int(np.argmin(slow))
+    only_first = 0 < first_quiet < 0.4 * slow.size and not slow[first_quiet:].any()
+    return Spells(slowness, path, float(blocks[first_quiet]) * block if only_first else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,26 @@ class ServerModel:
         return best / slow
 
     @property
+    def overloaded(self) -> float:
+        """Throughput (req/s) with all slots taken: below `saturation` when requests crowd each other out.
+
+        A burst above it may not drain: the server stays slow until the load falls below this rate.
+        """
+        if self.form is not Form.CONTENTION:
+            return self.saturation
+        m = np.arange(1, min(self.slots or UNLIMITED, SPEEDS - 1) + 1)
+        running = m * self.speeds[m]
+        return self.saturation * float(running[-1] / running.max())
+
+    @property
+    def best_in_flight(self) -> int | None:
+        """Requests at once at which throughput is highest, where more of them make it fall."""
+        if self.overloaded > 0.97 * self.saturation:
+            return None
+        m = np.arange(1, min(self.slots or UNLIMITED, SPEEDS - 1) + 1)
+        return int(m[np.argmax(m * self.speeds[m])])
+
+    @property
     def undisturbed(self) -> ServerModel:
         """The same server on a quiet machine."""
         return replace(self, slowness=None)
@@ -268,7 +288,8 @@ def _thinned(work: Floats) -> Floats:
         return work
     total = np.append(0.0, np.cumsum(work))
     edges = np.linspace(0.0, work.size, _KEPT + 1)
-    return np.diff(np.interp(edges, np.arange(work.size + 1), total)) * _KEPT / work.size
+    groups: Floats = np.diff(np.interp(edges, np.arange(work.size + 1), total)) * _KEPT / work.size
+    return groups
 
 
 @lru_cache(maxsize=256)

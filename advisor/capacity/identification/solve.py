@@ -12,6 +12,7 @@ from advisor.capacity.identification.simulation import LOST
 from advisor.domain import CurvePoint, Floats, LatencyBound, Slo
 from advisor.units import format_seconds, quantile_name
 
+_COLLAPSING = 4  # times the virtual requests for a server that may get stuck in overload
 _WARM_UP = 0.03  # share of the virtual requests that fill the empty server and do not count
 
 
@@ -103,6 +104,8 @@ def solve(
     rate = _root(coarse, low, min(high, ceiling), ceiling, tolerance=0.004)
     if rate is None:
         return None
+    if model.best_in_flight is not None:  # it collapses now and then: only long runs see how often
+        requests *= _COLLAPSING
     traffic = Traffic.poisson(requests, seed + 1)
     if requests > 12_000:
         fine = _root(over(traffic), 0.98 * rate, min(1.02 * rate, ceiling), ceiling, tolerance=0.002)

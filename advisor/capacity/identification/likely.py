@@ -1,0 +1,89 @@
+"""The servers that explain a log best, freed of the machine's own disturbance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from advisor.capacity.identification.batching import fit_batching
+from advisor.capacity.identification.disturbance import Spells, find_spells
+from advisor.capacity.identification.fit import Candidate, Search, invert
+from advisor.capacity.identification.inversion import UNLIMITED
+from advisor.capacity.identification.model import Form, ServerModel
+from advisor.capacity.identification.timeline import Timeline, thinned
+from advisor.domain import Floats
+
+_FITTED = 9_000  # requests that the search looks at; the works are then taken from all
+_RIVAL_WITHIN = 6.0  # log units
+_NO_WORK = 0.002  # of the median: a work below it is an error of timing
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """A server, its weight among its rivals, and the disturbance as it was found.
+
+    path: the slowdown block by block; warm_up: the time (s) from which on the server was no longer slow,
+    where it was so at the beginning alone.
+    """
+
+    model: ServerModel
+    weight: float
+    path: Floats | None = None
+    warm_up: float | None = None
+
+
+def likely_servers(
+    timeline: Timeline, most: int, quota: float | None = None, known_slots: int | None = None
+) -> list[Likely]:
+    """At most `most` servers, the likeliest first; `quota` (cores) and `known_slots` where they are known."""
+    batches = fit_batching(timeline)
+    if batches is not None:
+        work = np.sort(timeline.latency)
+        return [Likely(ServerModel(Form.BATCHING, 1, (), work, batching=batches.batching), 1.0)]
+    part = thinned(timeline, _FITTED)
+    candidates = Search(part, known_slots, quota).run()
+    spells = _spells(timeline, candidates[0])
+    if spells is not None:  # a slow machine makes a server look like another: search again without its spells
+        candidates = Search(part.slowed(spells.path, spells.slowness.block), known_slots, quota).run()
+    best = candidates[0].score
+    kept: list[Likely] = []
+    seen: set[tuple[object, ...]] = set()
+    for candidate in candidates:
+        if candidate.score < best - _RIVAL_WITHIN or len(kept) >= most:
+            break
+        about = tuple(round(float(np.log(p)), 1) for p in candidate.parameters)
+        key = (candidate.form, candidate.slots, about, candidate.delay > 0)
+        if key not in seen:
+            seen.add(key)
+            kept.append(_likely(timeline, candidate, float(np.exp(0.5 * (candidate.score - best)))))
+    return kept
+
+
+def _likely(timeline: Timeline, candidate: Candidate, weight: float) -> Likely:
+    """The candidate with the works of the whole log, freed of the machine's disturbance."""
+    alone = timeline.delayed(candidate.delay)
+    spells = _spells(timeline, candidate)
+    if spells is not None:
+        alone = alone.slowed(spells.path, spells.slowness.block)
+    work, _, _ = invert(alone, candidate)
+    model = ServerModel(
+        form=candidate.form,
+        slots=None if candidate.slots >= UNLIMITED else candidate.slots,
+        parameters=candidate.parameters,
+        work=np.sort(work[work > _NO_WORK * float(np.median(work))]),
+        delay=candidate.delay,
+        slowness=None if spells is None else spells.slowness,
+    )
+    if spells is None:
+        return Likely(model, weight)
+    return Likely(model, weight, spells.path, spells.warm_up)
+
+
+def _spells(timeline: Timeline, candidate: Candidate) -> Spells | None:
+    """The machine's disturbance in the works of the whole log."""
+    alone = timeline.delayed(candidate.delay)
+    work, _, began = invert(alone, candidate)
+    sound = work > _NO_WORK * float(np.median(work))
+    block = max(3.0, 4.0 * float(np.median(timeline.latency)))
+    return find_spells(np.log(work[sound]), alone.time[began[sound]], block)

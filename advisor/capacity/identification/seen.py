@@ -1,0 +1,74 @@
+"""What the log shows by itself, without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from advisor.capacity.identification.replay import Span
+from advisor.capacity.identification.timeline import Timeline
+from advisor.domain import Floats, Outcome, RequestLog, Slo
+
+
+def queue_limit(timeline: Timeline) -> int | None:
+    """Requests present when others were turned away: a low quantile, as a client sees a few more than
+    there are.
+    """
+    if timeline.rejected.size < 3:
+        return None
+    return max(int(np.round(np.quantile(timeline.rejected_at, 0.2))), 1)
+
+
+def error_share(log: RequestLog, timeline: Timeline) -> float:
+    """Share of server errors among the answers to requests that met at most the median number of others."""
+    failed = log.sent[log.outcome == Outcome.SERVER_ERROR]
+    if not failed.size:
+        return 0.0
+    met = timeline.present[timeline.at_arrival]
+    usual = float(np.median(met))
+    index = np.minimum(np.searchsorted(timeline.arrival, failed), len(timeline) - 1)
+    return float((met[index] <= usual).sum() / (met <= usual).sum())
+
+
+def top_rate(timeline: Timeline) -> float:
+    """Highest arrival rate over 3 s (or 20 median latencies), req/s."""
+    span = max(3.0, 20.0 * float(np.median(timeline.latency)))
+    inside = np.searchsorted(timeline.arrival, timeline.arrival + span) - np.arange(len(timeline))
+    return float(inside.max() / span)
+
+
+def highest_met(log: RequestLog, slo: Slo, spans: Sequence[Span]) -> float | None:
+    """Highest offered rate of a span of 20 s and 400 requests that held the objective in both halves."""
+    held = []
+    for span in spans:
+        inside = (log.sent >= span.start) & (log.sent < span.end)
+        if span.end - span.start < 20 or np.count_nonzero(inside) < 400:
+            continue
+        half = 0.5 * (span.start + span.end)
+        parts = [log.select(inside & (log.sent < half)), log.select(inside & (log.sent >= half))]
+        if all(_holds(part, slo) for part in parts):
+            held.append(np.count_nonzero(inside) / (span.end - span.start))
+    return max(held, default=None)
+
+
+def _holds(log: RequestLog, slo: Slo) -> bool:
+    failed = np.isin(log.outcome, (Outcome.SERVER_ERROR, Outcome.REJECTED, Outcome.TIMEOUT))
+    if not len(log) or failed.mean() > slo.error_ratio:
+        return False
+    latency: Floats = log.latency[log.ok]
+    return bool(latency.size) and all(
+        float(np.quantile(latency, bound.quantile)) <= bound.seconds for bound in slo.latency
+    )
+
+
+def left_out(log: RequestLog) -> list[str]:
+    """A warning when more than 1 % of the requests ended without the server's answer."""
+    gone = np.isin(log.outcome, (Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.CONNECTION))
+    if gone.mean() <= 0.01:
+        return []
+    sentence = (
+        f"{np.count_nonzero(gone)} of {len(log)} requests ended without an answer (timeouts, cancelled, "
+        "connections): nobody saw when the server was done with them, so identification leaves them out"
+    )
+    return [sentence]
