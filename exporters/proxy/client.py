@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import termios
+from array import array
 from enum import IntEnum
 from typing import TYPE_CHECKING, cast
 
@@ -37,6 +41,14 @@ class State(IntEnum):
 _MOST_AHEAD = 65536  # bytes of pipelined requests kept while one is answered
 
 
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the client has not acknowledged: ours, and those in the kernel's buffer."""
+    waiting = array("i", [0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+    return transport.get_write_buffer_size() + waiting[0]
+
+
 class Client(asyncio.Protocol):
     """Reads requests, writes answers, keeps order."""
 
@@ -50,6 +62,7 @@ class Client(asyncio.Protocol):
         "_state",
         "_transport",
         "_tunnel",
+        "_unsent",
         "blocked",
         "closing",
         "moved",
@@ -64,6 +77,7 @@ class Client(asyncio.Protocol):
         self._ahead = b""  # an unfinished head, or pipelined requests
         self._tunnel: Upstream | None = None
         self._idle = 0.0
+        self._unsent = 0
         self._held = False  # reading waits for the server or for the queue
         self.blocked = False  # the socket takes no more
         self.closing = False  # after this answer
@@ -250,6 +264,7 @@ class Client(asyncio.Protocol):
         """Both sides have switched to another protocol."""
         self._state = State.TUNNEL
         self._tunnel = upstream
+        self._transport.resume_reading()
         if self._ahead:
             upstream.write(self._ahead)
             self._ahead = b""
@@ -268,6 +283,10 @@ class Client(asyncio.Protocol):
 
     def sweep(self, elapsed: float) -> None:
         """Called every `elapsed` seconds: a timer for each request would cost more than its metrics."""
+        if self.blocked:
+            unsent = _unsent(self._transport)
+            self.moved |= unsent != self._unsent  # slowly, but taken
+            self._unsent = unsent
         if self.moved:
             self.moved = False
             self._idle = 0.0

@@ -47,7 +47,7 @@ class Pool:
         """Give back a connection on which another request may follow."""
         self.in_use -= 1
         if len(self._idle) < self.MOST_IDLE:
-            upstream.idle_since = now
+            upstream.rest(now)
             self._idle.append(upstream)
         else:
             upstream.close()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from exporters.proxy.server import Proxy
 
 
+_MOST_INTERIMS = 50  # 1xx answers before the final one
+
+
 class Upstream(asyncio.Protocol):
     """Sends one request at a time, reads its answer, and goes back to the pool."""
 
@@ -25,6 +28,7 @@ class Upstream(asyncio.Protocol):
         "_exchange",
         "_fresh",
         "_head",
+        "_interims",
         "_partial",
         "_proxy",
         "_transport",
@@ -48,6 +52,7 @@ class Upstream(asyncio.Protocol):
     def send(self, exchange: Exchange, data: bytes) -> None:
         """The head of a request, with the body bytes that are there."""
         self._exchange = exchange
+        self._interims = 0
         self._write(data)
 
     def write(self, data: bytes) -> None:
@@ -67,6 +72,11 @@ class Upstream(asyncio.Protocol):
         self._exchange = None
         self._proxy.pool.drop()
         self._transport.abort()
+
+    def rest(self, now: float) -> None:
+        """Wait in the pool from `now` on; from here on the server may close it at any moment."""
+        self.idle_since = now
+        self._fresh = False
 
     def close(self) -> None:
         """An idle connection is not needed."""
@@ -142,6 +152,9 @@ class Upstream(asyncio.Protocol):
         if head.status == 101:
             self._switch(exchange, data)
             return
+        self._interims += 1
+        if self._interims > _MOST_INTERIMS:
+            raise BadMessage("interim answers without end")
         if exchange.request.version != b"1.0":
             exchange.client.write(head.forward(data[:end]))
         if end < len(data):
@@ -163,14 +176,12 @@ class Upstream(asyncio.Protocol):
         """The answer is over; `keep` False: the server said more than it should have."""
         self._exchange = self._head = self._body = None
         pool = self._proxy.pool
-        if (
-            keep
-            and head.keep_alive
-            and exchange.client.request_complete
-            and exchange.request.version == b"1.1"
-        ):
-            self._fresh = False
-            if exchange.client.blocked:
+        client = exchange.client
+        if not client.request_complete:  # nobody waits for what it would say to the rest
+            pool.drop()
+            self._transport.abort()
+        elif keep and head.keep_alive and exchange.request.version == b"1.1":
+            if client.blocked:
                 self._transport.resume_reading()
             pool.put(self, self._proxy.now())
         else:

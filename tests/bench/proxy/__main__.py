@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.proxy import measures
+from tests.bench.proxy.report import rows
 from tests.bench.proxy.rivals import free_port, machine, missing_tools
 from tests.bench.proxy.wrk import Load, wrk
 
@@ -38,7 +39,7 @@ def _measure(here: Path, started: Any, *, few: bool) -> Result:
     sidecar = started.exporter(upstream.port, metrics=metrics_port)
     haproxy, nginx = started.haproxy(upstream.port), started.nginx(upstream.port)
     rivals = [sidecar, haproxy, nginx]
-    rss_idle = sidecar.rss_mb()
+    rss_idle = sidecar.rss_mib()
 
     def load(connections: int, seconds: int, size: int, *, traced: bool = False) -> Any:
         def run(rival: Any) -> Load:
@@ -70,96 +71,15 @@ def _measure(here: Path, started: Any, *, few: bool) -> Result:
         "metrics": measures.metrics_cost(),
         "scrape": measures.scrape_cost(),
         "scrape_visibility": measures.scrape_visibility(sidecar, metrics_port),
-        "rss_mb": {
+        "rss_mib": {
             "sidecar_idle": round(rss_idle, 1),
-            **{f"{rival.name}_after": round(rival.rss_mb(), 1) for rival in rivals},
+            **{f"{rival.name}_after": round(rival.rss_mib(), 1) for rival in rivals},
         },
     }
     model = started.model_server()
     streams = [model, started.exporter(model.port), started.haproxy(model.port), started.nginx(model.port)]
     result["stream_lag"] = measures.stream_lag(streams)
     return result
-
-
-def rows(result: Result) -> list[tuple[str, str, str, str]]:
-    """(what, measured, reach, met) for each line of the design."""
-    cpu, traced = result["cpu_1kb_c16"]["sidecar"], result["cpu_1kb_c16_traced"]["sidecar"]
-    added, rss = result["added_p50"]["sidecar"], result["rss_mb"]
-    many, body = result["connections_512"], result["cpu_1mb_c4"]
-    lag = result["stream_lag"]
-
-    def row(what: str, measured: str, reach: str, met: bool) -> tuple[str, str, str, str]:
-        return what, measured, reach, "yes" if met else "no"
-
-    errors = sum(run["sidecar"]["errors"] for run in (many, body, result["cpu_1kb_c16"]))
-    ratio_p99 = many["sidecar"]["p99_ms"] / many["haproxy"]["p99_ms"]
-    return [
-        row(
-            "proxy CPU per request, 1 kB POST, 16 connections",
-            f"{cpu['ratio_haproxy']} × HAProxy ({cpu['us_per_request']} µs)",
-            "≤ 1.3 ×",
-            cpu["ratio_haproxy"] <= 1.3,
-        ),
-        row(
-            "the same, no head ever repeated",
-            f"{traced['ratio_haproxy']} × HAProxy ({traced['us_per_request']} µs)",
-            "≤ 1.3 ×",
-            traced["ratio_haproxy"] <= 1.3,
-        ),
-        row(
-            "added p50, one connection",
-            f"{added['added_us']} µs, HAProxy's {added['beyond_haproxy_us']:+} µs",
-            "≤ HAProxy + 30 µs",
-            added["beyond_haproxy_us"] <= 30,
-        ),
-        row(
-            "memory",
-            f"{rss['sidecar_idle']} MB idle, {rss['sidecar_after']} MB after (HAProxy {rss['haproxy_after']})",
-            "≤ 40 MB",
-            rss["sidecar_after"] <= 40,
-        ),
-        row("errors in all loads", str(errors), "0", errors == 0),
-        row("p99 at 512 connections", f"{ratio_p99:.2f} × HAProxy", "≤ 2 ×", ratio_p99 <= 2),
-        row(
-            "1 MB POST, CPU per request",
-            f"{body['sidecar']['ratio_haproxy']} × HAProxy ({body['sidecar']['us_per_request']} µs)",
-            "",
-            True,
-        ),
-        row(
-            "1 MB POST, p99",
-            f"{body['sidecar']['p99_ms'] / body['haproxy']['p99_ms']:.2f} × HAProxy",
-            "≤ 2 ×",
-            body["sidecar"]["p99_ms"] <= 2 * body["haproxy"]["p99_ms"],
-        ),
-        row(
-            "streamed event, written to read",
-            f"{lag['sidecar']['p50_us']} µs (HAProxy {lag['haproxy']['p50_us']}, direct {lag['model']['p50_us']}),"
-            f" first {lag['sidecar']['first_us']} µs",
-            "first not delayed",
-            lag["sidecar"]["first_us"] <= lag["haproxy"]["first_us"] + 1000,
-        ),
-        row(
-            "metrics per request",
-            f"{result['metrics']['counting_ns']} ns, and {result['metrics']['two_clock_reads_ns']} ns of clock",
-            "≤ 1 µs",
-            result["metrics"]["counting_ns"] <= 1000,
-        ),
-        row(
-            f"scrape of {result['scrape']['series']} series",
-            f"{result['scrape']['ms']} ms (first {result['scrape']['first_ms']} ms)",
-            "≤ 10 ms",
-            result["scrape"]["ms"] <= 10,
-        ),
-        row(
-            "request p50 / p99 with 20 scrapes/s",
-            f"{result['scrape_visibility']['p50_us_scraped']} / {result['scrape_visibility']['p99_us_scraped']} µs,"
-            f" without {result['scrape_visibility']['p50_us_alone']} / {result['scrape_visibility']['p99_us_alone']} µs",
-            "invisible",
-            result["scrape_visibility"]["p50_us_scraped"]
-            <= 1.1 * result["scrape_visibility"]["p50_us_alone"],
-        ),
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -77,7 +77,7 @@ def added_p50(
 
 
 def stream_lag(rivals: Sequence[Rival], count: int = 60) -> dict[str, dict[str, float]]:
-    """Microseconds from writing an event to reading it, through each rival; `first` is that of the first event."""
+    """Microseconds from writing an event to reading it, through each rival; `first` is of the first event."""
     lags: dict[str, list[float]] = {}
     firsts: dict[str, list[float]] = {}
     for _ in range(3):
@@ -100,7 +100,7 @@ def stream_lag(rivals: Sequence[Rival], count: int = 60) -> dict[str, dict[str, 
 
 
 def metrics_cost() -> dict[str, float]:
-    """Nanoseconds of all that is counted for one request, best of several loops; and the empty loop taken off."""
+    """Nanoseconds of all that is counted for one request: best of several loops, the empty loop taken off."""
     meter = Meter("bench", objectives=[0.15])
     model, now = meter.default, meter.now
     count, best = 50_000, float("inf")

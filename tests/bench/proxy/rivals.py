@@ -1,4 +1,4 @@
-"""The processes that are compared: a fast upstream, the sidecar, HAProxy, nginx; each pinned, on free ports."""
+"""The processes that are compared: an upstream, the sidecar, HAProxy, nginx; pinned, on free ports."""
 
 from __future__ import annotations
 
@@ -87,9 +87,10 @@ class Rival:
                     total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
 
-    def rss_mb(self) -> float:
+    def rss_mib(self) -> float:
+        """Resident memory of all its processes."""
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids())
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Machine:

@@ -38,7 +38,7 @@ class Result:
     answered: int = 0
     left: int = 0  # sent whole, then left
     cancelled: int = 0  # of those, what the sidecar counts as cancelled
-    rss_mb: list[float] = field(default_factory=list)
+    rss_mib: list[float] = field(default_factory=list)
     outcomes: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -194,7 +194,7 @@ async def _watched(driver: Driver, sidecar: Rival, seconds: float) -> None:
     async def watch() -> None:
         while True:
             await asyncio.sleep(seconds / 20)
-            driver.result.rss_mb.append(round(sidecar.rss_mb(), 2))
+            driver.result.rss_mib.append(round(sidecar.rss_mib(), 2))
 
     watcher = asyncio.get_running_loop().create_task(watch())
     await driver.run(seconds)
@@ -216,9 +216,9 @@ def _compare(result: Result) -> None:
         result.problems.append(
             f"{result.answered} answered and {result.left} left, the sidecar says {dict(counts)}"
         )
-    half = len(result.rss_mb) // 2
-    if half and max(result.rss_mb[half:]) > max(result.rss_mb[:half]) + 2:
-        result.problems.append(f"memory grows: {result.rss_mb}")
+    half = len(result.rss_mib) // 2
+    if half and max(result.rss_mib[half:]) > max(result.rss_mib[:half]) + 2:
+        result.problems.append(f"memory grows: {result.rss_mib}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

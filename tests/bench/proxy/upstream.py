@@ -1,7 +1,7 @@
 """A model server for benchmarks whose truth is known: `python -m tests.bench.proxy.upstream PORT`.
 
-The path says what to do: `/fast`; `/sleep/MS`; `/bytes/N`; `/stream/COUNT/MS`, server-sent events that carry the
-monotonic time at which each was written.
+The path says what to do: `/fast`; `/sleep/MS`; `/bytes/N`; `/stream/COUNT/MS`, server-sent events that carry
+the monotonic time at which each was written.
 """
 
 from __future__ import annotations

@@ -430,6 +430,43 @@ def test_a_client_that_takes_nothing_is_cut_off() -> None:
         assert cut.wait(PATIENCE)
 
 
+def test_a_client_that_takes_slowly_is_not_cut_off() -> None:
+    """It takes less than a buffer within the limit, but it takes."""
+    size = 5_000_000
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(answer(b"x" * size))
+        wire.rest()
+
+    pause = threading.Event()
+    with proxied(script, limits={"client_seconds": 0.6}) as (proxy, _):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", proxy.port))
+        wire = Wire(sock)
+        wire.send(GET)
+        try:
+            for _ in range(8):
+                wire.exactly(30_000)
+                pause.wait(0.25)
+            assert proxy.outcomes() == {}
+        finally:
+            wire.close()
+        proxy.wait_outcomes(cancelled=1)
+
+
+def test_interim_answers_without_end_are_refused() -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 102 Processing\r\n\r\n" * 10_000)
+        wire.rest()
+
+    with proxied(script) as (proxy, _):
+        assert b"HTTP/1.1 502 " in proxy.ask(GET[:-2] + b"Connection: close\r\n\r\n")
+        proxy.wait_outcomes(server_error=1)
+
+
 def test_a_request_ends_when_the_client_has_taken_the_answer() -> None:
     size = 30_000_000
     served = threading.Event()
