@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.capacity.identification import Identification
 from advisor.capacity.regression import Estimate, points_of_stages
 from advisor.domain import Arrivals, Slo, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_status
 
 Z90 = 1.645  # half-width of a 90 % interval in standard deviations
 _LEAST_DEVIATION = 0.015  # the solver's own
+_UNLIKELY = 0.05  # probability of a replay below which the stages have a say
+_CORRECTED_BEYOND = 4.0  # |z| beyond which the identification corrects itself
+_LEAST_STEEPNESS = 0.5
 _LONG = 20.0  # s: a shorter burst starts empty and flatters the server
 
 
@@ -59,6 +63,42 @@ def held_somewhere(stages: Sequence[StageResult], slo: Slo) -> bool:
         rates = {point.rate for point in points if point.quantile <= bound.seconds}
         held = rates if held is None else held & rates
     return bool(held)
+
+
+def moved_by_replay(found: Identification) -> tuple[float, tuple[float, float], str] | None:
+    """The capacity moved half-way to what the replayed stages showed, where chance hardly explains them.
+
+    A machine that changes during a run leaves a server that fits the whole and not the stages near the knee,
+    which count. The interval holds both ends. None where the replay is in order, or has been corrected for.
+    """
+    check = found.replay
+    if not check.stages or check.probability >= _UNLIKELY or abs(check.z) > _CORRECTED_BEYOND:
+        return None
+    steepness = _steepness(found, check.quantile)
+    if steepness is None:
+        return None
+    shown = found.rps * float(np.exp(np.clip(-check.shift / steepness, -0.3, 0.3)))
+    rps = float(np.sqrt(found.rps * shown))
+    low, high = found.interval
+    ratio = rps / found.rps
+    interval = (min(low * ratio, found.rps, shown), max(high * ratio, found.rps, shown))
+    sentence = (
+        f"the stages near the capacity were {check.shift:+.0%} off the identified server's latency "
+        f"({check.probability:.1%} likely by chance): the machine was not the same all along; moved from "
+        f"{found.rps:.4g} to {rps:.4g} req/s, repeat the run to settle it"
+    )
+    return rps, interval, sentence
+
+
+def _steepness(found: Identification, quantile: float) -> float | None:
+    """Relative growth of the latency quantile over that of the rate, just below the capacity."""
+    points = [(p.rate, p.quantiles[quantile]) for p in found.curve if p.quantiles.get(quantile, 0.0) > 0]
+    if len(points) < 2:
+        return None
+    rates, latencies = np.log([rate for rate, _ in points]), np.log([latency for _, latency in points])
+    low, high = np.log(0.85 * found.rps), np.log(found.rps)
+    rise = float(np.interp(high, rates, latencies) - np.interp(low, rates, latencies)) / float(high - low)
+    return max(rise, _LEAST_STEEPNESS)
 
 
 def agreement(rps: float, interval: tuple[float, float], other: Estimate) -> Agreement:

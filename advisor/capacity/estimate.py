@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from advisor.capacity import bottleneck
-from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere
+from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere, moved_by_replay
 from advisor.capacity.conditions import cpu_limit
 from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
@@ -212,9 +212,14 @@ def _identified(
             f"replay of {len(found.replay.stages)} stages: latency is {found.replay.shift:+.0%} off the "
             f"simulated one; the true server would be further off in {found.replay.probability:.0%} of runs"
         )
-    rps, interval, alternatives = found.rps, found.interval, {}
+    rps, interval = found.rps, found.interval
+    alternatives: dict[str, float] = {}
+    moved = moved_by_replay(found)
+    if moved is not None:
+        rps, interval, sentence = moved
+        warnings.append(sentence)
     if isinstance(regression, Regression):
-        verdict = agreement(found.rps, found.interval, regression.estimate)
+        verdict = agreement(rps, interval, regression.estimate)
         alternatives = verdict.alternatives
         (checks if verdict.agrees else warnings).append(verdict.sentence)
         warnings.extend(regression.notes)

@@ -1,10 +1,13 @@
 """The whole estimate: on queues with a closed form, and on simulated servers of known capacity."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere
+from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere, moved_by_replay
 from advisor.capacity.estimate import Quick, estimate, estimate_production, quick_estimate
+from advisor.capacity.identification import Replay, ReplayedStage, identify
 from advisor.capacity.regression import Estimate
 from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage
 from tests.capacity.loads import Queue, capacity, slo
@@ -195,3 +198,27 @@ def test_a_disagreement_is_said_and_both_answers_stay_in_the_interval():
 def test_an_extrapolation_has_no_say():
     guessed = agreement(100, (95, 105), methods(64, (60, 70), bracketed=False))
     assert (guessed.rps, guessed.interval) == (100, (95, 105))
+
+
+def replayed(shift, z):
+    """The identified server of a queue, with another outcome of its replay."""
+    found = identify(RequestLog.concat(s.log for s in through_the_knee()), slo(0.1))
+    stage = ReplayedStage(0.0, 30.0, 70.0, 0.1, 0.1, z)
+    return replace(found, replay=Replay(0.95, (stage,) * 2, shift, z))
+
+
+def test_stages_that_chance_explains_change_nothing():
+    assert moved_by_replay(replayed(0.05, 0.8)) is None
+    assert moved_by_replay(replayed(0.4, 5.0)) is None  # the identification has corrected itself
+    assert moved_by_replay(replace(replayed(0.05, 3.0), replay=Replay(0.95, (), 0.0, 0.0))) is None
+
+
+@pytest.mark.parametrize("shift", [-0.2, 0.2])
+def test_stages_that_chance_does_not_explain_move_the_answer_half_way(shift):
+    found = replayed(shift, 3.0)
+    rps, interval, sentence = moved_by_replay(found)
+    steepness = np.log((100 - 0.85 * 70) / (100 - 70)) / np.log(1 / 0.85)  # of 1/(mu - rate)
+    assert np.log(rps / found.rps) == pytest.approx(-shift / steepness / 2, rel=0.2)
+    assert interval[0] <= min(found.rps, rps) * 0.99
+    assert interval[1] >= max(found.rps, rps) * 1.01
+    assert "the machine was not the same" in sentence
