@@ -45,20 +45,21 @@ class Collectors:
     def read(self) -> list[Measured]:
         """Every series once, grouped by metric, then freshness."""
         with self._lock:  # two scrapes at once would read each source twice
-            first: dict[tuple[str, tuple[str, ...]], Measured] = {}
-            late: dict[frozenset[names.Metric], list[Measured]] = {}
+            first: dict[tuple[str, tuple[str, ...]], tuple[str, Measured]] = {}
+            late: dict[frozenset[names.Metric], list[tuple[str, Measured]]] = {}
             state: list[Measured] = []
             for source in self._sources:
                 yielding = self._gives_way.get(source.name, frozenset())
                 for sample in self._read_one(source, state):
                     if sample.metric in yielding:
-                        late.setdefault(yielding, []).append(sample)
+                        late.setdefault(yielding, []).append((source.name, sample))
                     else:
-                        first.setdefault((sample.metric.name, sample.labels), sample)
-            self._given.update(sample.metric for sample in first.values())
+                        first.setdefault((sample.metric.name, sample.labels), (source.name, sample))
+            self._given.update(sample.metric for _, sample in first.values())
             own = [one for metrics, kept in late.items() if self._given.isdisjoint(metrics) for one in kept]
+            given = [*first.values(), *own]
             grouped: dict[str, list[Measured]] = {}
-            for sample in (*first.values(), *own, *state):
+            for sample in (*(sample for _, sample in given), *_provenance(given), *state):
                 grouped.setdefault(sample.metric.name, []).append(sample)
             return [sample for group in grouped.values() for sample in group]
 
@@ -90,6 +91,15 @@ class Collectors:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Adapter(self))
         return registry
+
+
+def _provenance(given: Sequence[tuple[str, Measured]]) -> Iterator[Sample]:
+    """Where each metric comes from, for the sources that do not tell it themselves."""
+    told = {(name, one.labels[2]) for name, one in given if one.metric is names.MAPPING_INFO}
+    pairs = dict.fromkeys((name, one.metric.name) for name, one in given)
+    for source, metric in pairs:
+        if (source, metric) not in told and not metric.startswith("inference_exporter_"):
+            yield Sample(names.MAPPING_INFO, (source, "", metric, "measured"), 1)
 
 
 class _Adapter:

@@ -235,6 +235,8 @@ class _Connection(asyncio.Protocol):
         self._task = None
 
     def _send(self, answer: Answer, *, keep: bool, with_body: bool = True) -> None:
+        if self.transport.is_closing():  # a scraper that did not wait
+            return
         lines = [
             f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
             f"Content-Type: {answer.content_type}",

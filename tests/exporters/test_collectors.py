@@ -83,3 +83,17 @@ def test_series_of_one_metric_stand_together() -> None:
 def test_two_sources_of_one_name_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="two sources are called same"):
         Collectors([Scripted("same", []), Scripted("same", [])])
+
+
+def test_where_each_metric_comes_from_is_said_once() -> None:
+    told = Sample(
+        names.MAPPING_INFO, ("telling", "vllm", "inference_queue_depth", "vllm:num_requests_waiting"), 1
+    )
+    telling = Scripted("telling", [Sample(names.QUEUE_DEPTH, ("a",), 1), told])
+    silent = Scripted("silent", [Sample(names.QUEUE_DEPTH, ("a",), 2), Sample(names.IN_FLIGHT, ("a",), 2)])
+    values = read(Collectors([telling, silent]))
+    origins = sorted(key[1:] for key in values if key[0] == "inference_exporter_mapping_info")
+    assert origins == [
+        ("silent", "", "inference_requests_in_flight", "measured"),
+        ("telling", "vllm", "inference_queue_depth", "vllm:num_requests_waiting"),
+    ]

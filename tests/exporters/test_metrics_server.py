@@ -107,7 +107,9 @@ def test_without_a_proxy_there_are_no_events() -> None:
     assert b"without a proxy" in body
 
 
-def test_a_scraper_that_hangs_or_leaves_disturbs_nobody(served: Served) -> None:
+def test_a_scraper_that_hangs_or_leaves_disturbs_nobody(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     hanging = socket.create_connection(("127.0.0.1", served.server.port))
     hanging.sendall(b"GET /metrics HTTP/1.1\r\n")
     for _ in range(20):
@@ -116,6 +118,7 @@ def test_a_scraper_that_hangs_or_leaves_disturbs_nobody(served: Served) -> None:
         leaving.close()
     assert served.get("/metrics")[0].status == 200
     hanging.close()
+    assert not caplog.records
 
 
 def test_a_port_in_use_is_an_error(served: Served) -> None:
