@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from advisor.capacity.gate import Check, CheckStatus
 from advisor.domain import (
     AdviceStatus,
     Capacity,
@@ -49,3 +50,9 @@ def advice_exit_code(advice: Recommendation) -> int:
     if isinstance(advice.capacity, Refusal) and advice.capacity.infeasible:
         return VIOLATED
     return INCONCLUSIVE if advice.status is AdviceStatus.REFUSED else DONE
+
+
+def check_exit_code(check: Check) -> int:
+    """0 passed, 1 regressed or out of reach, 3 when the evidence is missing or does not tell."""
+    codes = {CheckStatus.PASSED: DONE, CheckStatus.FAILED: VIOLATED}
+    return codes.get(check.status, INCONCLUSIVE)

@@ -6,11 +6,16 @@ from advisor.domain import Capacity, Demand, Signal, Slo
 from advisor.units import format_seconds, quantile_name
 
 
-def slo_words(slo: Slo) -> str:
-    """`p95 ≤ 150 ms, errors ≤ 0.1 %`."""
+def bound_words(slo: Slo) -> list[str]:
+    """`["p95 ≤ 150 ms", "errors ≤ 0.1 %"]`: latency, first token, errors."""
     parts = [f"{quantile_name(bound.quantile)} ≤ {format_seconds(bound.seconds)}" for bound in slo.latency]
     parts += [f"first token {quantile_name(b.quantile)} ≤ {format_seconds(b.seconds)}" for b in slo.ttft]
-    return ", ".join([*parts, f"errors ≤ {slo.error_ratio * 100:.3g} %"])
+    return [*parts, f"errors ≤ {slo.error_ratio * 100:.3g} %"]
+
+
+def slo_words(slo: Slo) -> str:
+    """`p95 ≤ 150 ms, errors ≤ 0.1 %`."""
+    return ", ".join(bound_words(slo))
 
 
 def capacity_words(capacity: Capacity) -> str:
