@@ -16,6 +16,7 @@ from advisor.loadtest.verdict import judge
 from advisor.service import news
 from advisor.service.bus import Feed, News
 from advisor.service.options import RunOptions, caps_of, guards_of, plan_of
+from advisor.service.perreplica import per_replica, replicas_of
 from advisor.service.recorder import Recorder
 from advisor.settings import TargetSettings
 from advisor.store import Store
@@ -147,7 +148,14 @@ class Conduct:
             run, answer = replace(run, status=RunStatus.ABORTED, reason=stop_reason()), Answer()
         cut_short = run.reason if run.status is not RunStatus.DONE else None
         verdict = await asyncio.to_thread(judge, run.stages, run.slo, answer.capacity, cut_short=cut_short)
-        run = replace(run, verdict=verdict, capacity=answer.capacity, findings=answer.findings)
+        replicas = replicas_of(run.stages)
+        run = replace(
+            run,
+            verdict=verdict,
+            capacity=per_replica(answer.capacity, replicas),
+            findings=answer.findings,
+            metadata={**run.metadata, "replicas": replicas},
+        )
         if answer.fit is not None:
             await asyncio.to_thread(self._store.runs.put_fit, run, answer.fit, now=self._clock())
         self._tell(News.VERDICT, news.verdict(run))

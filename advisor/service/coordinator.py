@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.cron import local_time
-from advisor.domain import Run, RunStatus, VerdictStatus
+from advisor.domain import Capacity, Run, RunStatus, VerdictStatus
 from advisor.errors import AdvisorError, NotFound, TargetBusy
 from advisor.service.bus import Feed, RunEvent
 from advisor.service.conduct import Conduct, Tools
@@ -282,8 +282,10 @@ class Coordinator:
         run = await self._threads(
             self._store.runs.newest, target.name, verdicts=verdicts, version=target.version
         )
-        rps = getattr(run.capacity, "rps", None) if run else None
-        return float(rps) if rps else None
+        if run is None or not isinstance(run.capacity, Capacity):
+            return None
+        replicas = run.metadata.get("replicas")  # one address, as many behind it as then
+        return run.capacity.rps * (replicas if isinstance(replicas, int) else 1)
 
 
 def _lease_name(target: str) -> str:
