@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,11 +19,13 @@ import httpx
 from advisor.errors import AdvisorError
 
 _PR_SET_PDEATHSIG = 1
+# Below those that the system hands out itself (32 768 and up): nobody gets ours before our server listens.
+_PORTS = range(10_000, 32_000)
 
 
 def free_port(wanted: int | None = None) -> int:
-    """`wanted` when nobody listens there, else a port that the system chooses."""
-    for port in (wanted, 0):
+    """`wanted` when nobody listens there, else one that is drawn and free."""
+    for port in (wanted, *random.sample(_PORTS, 100)):
         if port is None:
             continue
         with socket.socket() as probe:
