@@ -116,6 +116,8 @@ def _doubts(
             yield f"the evidence is {candidate.verdict.status.value}: {reason}"
     elif isinstance(candidate.capacity, Refusal) and not candidate.capacity.infeasible:
         yield candidate.capacity.reason
+    if candidate.slo != question.slo:
+        yield f"run {candidate.run_id} was measured under another objective: measure this version again"
     if baseline is not None:
         yield from differences(baseline, candidate)
 

@@ -29,7 +29,7 @@ def recommendation_markdown(advice: Recommendation) -> str:
         rows.append(("autoscaling target", f"**{signal_words(advice.autoscaling.chosen)}**"))
         if advice.autoscaling.secondary is not None:
             rows.append(("beside it", signal_words(advice.autoscaling.secondary)))
-    lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows), ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {cell(value)} |" for name, value in rows), ""]
     lines += _why(advice)
     lines += _signals(advice)
     lines += _simulation(advice)
@@ -53,7 +53,7 @@ def _signals(advice: Recommendation) -> list[str]:
         return []
     rows = [
         f"| {signal.metric} | {_target(signal)} | {'usable' if signal.accepted else 'declined'} "
-        f"| {_cell(signal.why)} |"
+        f"| {cell(signal.why)} |"
         for signal in advice.autoscaling.alternatives
     ]
     return ["| other signals | at this load | | why |", "|---|---|---|---|", *rows, ""]
@@ -93,7 +93,12 @@ def run_markdown(run: Run) -> str:
         lines += [f"No capacity: {run.capacity.reason}", ""]
     if run.verdict is not None and run.verdict.reasons:
         lines += [*(f"- {reason}" for reason in run.verdict.reasons), ""]
-    lines += [
+    return "\n".join([*lines, *stage_lines(run), ""])
+
+
+def stage_lines(run: Run) -> list[str]:
+    """A table, a row a stage."""
+    lines = [
         "| stage | asked req/s | requests | completed req/s | p50 | p95 | p99 | errors | dropped |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -109,9 +114,10 @@ def run_markdown(run: Run) -> str:
             str(stage.errors),
             str(stage.dropped),
         )
-        lines.append(f"| {_cell(stage.name)} | {' | '.join(numbers)} |")
-    return "\n".join([*lines, ""])
+        lines.append(f"| {cell(stage.name)} | {' | '.join(numbers)} |")
+    return lines
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """As it must be written inside of a table."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -25,7 +25,7 @@ from advisor.domain import (
 from advisor.scaling.policy import Reference, ScalingPolicy
 from advisor.scaling.recommend import recommend
 from advisor.service import fits
-from advisor.service.whatif import from_curve
+from advisor.service.versions import recomputed
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Outlook, Store
@@ -214,22 +214,12 @@ class Advice:
         with self._lock:
             found = self._moved.get(key)
         if found is None:
-            found = self._move(run, run.capacity, asked)
+            found = recomputed(self._store, run, run.capacity, asked, self._workers.call)
             with self._lock:
                 self._moved[key] = found
                 while len(self._moved) > _KEPT:
                     self._moved.popitem(last=False)
         return found
-
-    def _move(self, run: Run, capacity: Capacity, asked: Slo) -> Capacity | Refusal:
-        """From the curve where it reaches, in microseconds; else from the server itself, in a worker."""
-        found = from_curve(capacity, run.slo, asked)
-        if isinstance(found, Capacity) or found.infeasible:
-            return found
-        fit = self._store.runs.fit(run.run_id)
-        if fit is None or asked.ttft:
-            return found
-        return self._workers.call(fits.what_if, fit, capacity, run.slo, asked)
 
 
 def _inconclusive(run: Run) -> str:

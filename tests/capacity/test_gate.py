@@ -8,7 +8,7 @@ import pytest
 
 from advisor.capacity.compare import Change
 from advisor.capacity.gate import CheckStatus, Question, check
-from advisor.domain import Refusal, Run, RunStatus, Verdict, VerdictStatus, Window
+from advisor.domain import LatencyBound, Refusal, Run, RunStatus, Slo, Verdict, VerdictStatus, Window
 from tests.loadtest.build import poisson_log, result_of
 from tests.scaling.advice import NOW, SLO, capacity
 
@@ -86,6 +86,11 @@ def test_the_comparison_of_two_valid_runs_decides(rps, status, change):
             run("v12", cores=2.0),
             run("v13", 30.0, cores=1.0),
             "the shape of the replica differs: a limit of 2 cores for the baseline, 1 now",
+        ),
+        (
+            run("v12"),
+            run("v13", slo=Slo((LatencyBound(0.95, 0.3),))),
+            "run run-v13 was measured under another",
         ),
         (run("v12", found=Refusal("too slow", infeasible=True)), run("v13"), "the baseline has no capacity"),
     ],

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse
 from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, now
 from advisor.api.schemas import RunSummary, Scenario, SessionRequest
 from advisor.api.security import COOKIE, Access, Role, role_of
-from advisor.api.web import findings, render
+from advisor.api.web import render
+from advisor.api.web.report import report_page
 from advisor.domain import Capacity, Recommendation, RunStatus
 from advisor.outputs.documents import recommendation_document, run_document
 from advisor.outputs.words import slo_words
@@ -51,18 +52,9 @@ async def index(advisor: AdvisorDep, role: Annotated[Role, Depends(role_of)]) ->
 
 @router.get("/runs/{run_id}/report.html", dependencies=VIEWER)
 async def report(run_id: str, advisor: AdvisorDep) -> HTMLResponse:
-    """One run as a page that stands alone: it can be mailed, attached, or kept as an artefact."""
+    """One run as a page that stands alone."""
     run = await advisor.run(run_id)
-    document = run_document(run, await advisor.stages(run_id))
-    capacity = run.capacity if isinstance(run.capacity, Capacity) else None
-    html = render.page(
-        "report.html",
-        style=render.stylesheet(),
-        run=document,
-        objective=slo_words(run.slo),
-        chart=render.capacity_chart(capacity, run.slo, document.stages),
-        findings=list(findings.rows(document.findings)),
-    )
+    html = report_page(run, run_document(run, await advisor.stages(run_id)))
     return HTMLResponse(html, headers=_REPORT)
 
 

@@ -11,6 +11,12 @@ from advisor.outputs.documents.build import (
     stage_document,
     stored_stage_document,
 )
+from advisor.outputs.documents.check import (
+    CheckDocument,
+    ComparisonDocument,
+    VersionDocument,
+    check_document,
+)
 from advisor.outputs.documents.models import (
     AutoscalingDocument,
     CapacityDocument,
@@ -36,6 +42,8 @@ from advisor.outputs.documents.models import (
 __all__ = [
     "AutoscalingDocument",
     "CapacityDocument",
+    "CheckDocument",
+    "ComparisonDocument",
     "CurvePointDocument",
     "DemandDocument",
     "DisturbanceDocument",
@@ -54,7 +62,9 @@ __all__ = [
     "StageDocument",
     "StageLike",
     "VerdictDocument",
+    "VersionDocument",
     "capacity_document",
+    "check_document",
     "curve_documents",
     "recommendation_document",
     "refusal_document",
