@@ -11,6 +11,7 @@ from advisor.capacity.identification import Identification
 from advisor.capacity.regression import Estimate, points_of_stages
 from advisor.domain import Arrivals, Slo, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_status
+from advisor.units import format_seconds, quantile_name
 
 Z90 = 1.645  # half-width of a 90 % interval in standard deviations
 _LEAST_DEVIATION = 0.015  # the solver's own
@@ -63,6 +64,23 @@ def held_somewhere(stages: Sequence[StageResult], slo: Slo) -> bool:
         rates = {point.rate for point in points if point.quantile <= bound.seconds}
         held = rates if held is None else held & rates
     return bool(held)
+
+
+def inverted(stages: Sequence[StageResult], slo: Slo) -> str | None:
+    """Where a lower load was much slower than a higher one: no server does that, a changing machine does."""
+    for bound in slo.latency:
+        points = [point for point in points_of_stages(stages, bound) if point.rate > 0]
+        for slow in points:
+            for fast in points:
+                apart = fast.rate > 1.1 * slow.rate and slow.quantile > 1.5 * fast.quantile
+                if apart and fast.quantile <= bound.seconds < slow.quantile:
+                    name = quantile_name(bound.quantile)
+                    return (
+                        f"{name} was {format_seconds(slow.quantile)} at {slow.rate:.3g} req/s, but "
+                        f"{format_seconds(fast.quantile)} at {fast.rate:.3g} req/s: the machine was not the "
+                        "same all along, run again when it is quiet"
+                    )
+    return None
 
 
 def moved_by_replay(found: Identification) -> tuple[float, tuple[float, float], str] | None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from advisor.capacity import bottleneck
-from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere, moved_by_replay
+from advisor.capacity.agreement import (
+    Seen,
+    agreement,
+    clip,
+    directly_seen,
+    held_somewhere,
+    inverted,
+    moved_by_replay,
+)
 from advisor.capacity.conditions import cpu_limit
 from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
@@ -140,6 +148,7 @@ def estimate_with_model(
         if found.rps > _FARTHEST * found.top_rate:
             return Estimated(_too_far(found.rps, found.top_rate, seen))
         return Estimated(_finish(_identified(found, regression, demand, stages, context), seen), found.model)
+    changed = inverted(stages, slo)
     hopeless = not held_somewhere(stages, slo)
     if found.infeasible and hopeless:
         return Estimated(found)
@@ -147,9 +156,9 @@ def estimate_with_model(
         at_least = max((r for r in (found.at_least, regression.at_least, seen.met) if r), default=None)
         infeasible = regression.infeasible and hopeless
         reason = regression.reason if infeasible else f"{found.reason} The regression: {regression.reason}."
-        return Estimated(Refusal(reason, at_least, infeasible))
+        return Estimated(Refusal(_with(reason, changed), at_least, infeasible))
     if not regression.estimate.bracketed:
-        return Estimated(Refusal(found.reason, at_least=seen.met or found.at_least))
+        return Estimated(Refusal(_with(found.reason, changed), at_least=seen.met or found.at_least))
     return Estimated(_finish(_regressed(regression, found, stages, context), seen))
 
 
@@ -184,6 +193,10 @@ def estimate_production(
             regression if found is None else replace(regression, reason=f"{found.reason} {regression.reason}")
         )
     return _regressed(regression, found, (), context)
+
+
+def _with(reason: str, sentence: str | None) -> str:
+    return reason if sentence is None else f"{reason} And {sentence}."
 
 
 def _too_far(rps: float, top: float, seen: Seen) -> Refusal:

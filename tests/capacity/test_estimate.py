@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from advisor.capacity.agreement import Seen, agreement, clip, directly_seen, held_somewhere, moved_by_replay
+from advisor.capacity.agreement import (
+    Seen,
+    agreement,
+    clip,
+    directly_seen,
+    held_somewhere,
+    inverted,
+    moved_by_replay,
+)
 from advisor.capacity.estimate import Quick, estimate, estimate_production, quick_estimate
 from advisor.capacity.identification import Replay, ReplayedStage, identify
 from advisor.capacity.regression import Estimate
@@ -222,3 +230,15 @@ def test_stages_that_chance_does_not_explain_move_the_answer_half_way(shift):
     shown = rps**2 / found.rps
     assert interval[0] <= min(found.rps, shown) < rps < max(found.rps, shown) <= interval[1]
     assert "the machine was not the same" in sentence
+
+
+def test_a_lower_load_that_is_slower_than_a_higher_one_is_the_machine():
+    queue = Queue(100.0, 6)
+    queue.single()
+    queue.poisson(60.0)
+    queue.mu = 50.0  # for a while the machine is half as fast
+    queue.poisson(45.0)
+    said = inverted(queue.stages, slo(0.15))
+    assert f"at {queue.stages[-1].offered_rps:.3g} req/s" in said
+    assert "run again when it is quiet" in said
+    assert inverted(through_the_knee(), slo(0.1)) is None
