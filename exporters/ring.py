@@ -95,13 +95,14 @@ def events_document(
     *,
     boot: str,
     base: float,
+    zero: float,
     now: float,
     in_flight: int,
     models: Sequence[str],
 ) -> bytes:
     """The JSON document described above.
 
-    `base` is the Unix time (s) at which the writer's clock was 0; `now` (s) is on that clock.
+    `base` is the Unix time (s) at which the writer's clock was `zero`; `now` (s) is on that clock.
     """
     columns: tuple[list[str], ...] = ([], [], [], [], [], [])
     batch: list[tuple[float, float, float, int, int, int]] = []
@@ -109,7 +110,7 @@ def events_document(
     def flush() -> None:
         arrival, start, end, tokens, outcome, model = zip(*batch, strict=True)
         for column, times in zip(columns[:3], (arrival, start, end), strict=True):
-            column.append(",".join([str(round(t * 1e6)) for t in times]))
+            column.append(",".join([str(round((t - zero) * 1e6)) for t in times]))
         for column, values in zip(columns[3:], (tokens, outcome, model), strict=True):
             column.append(",".join(map(str, values)))
         batch.clear()
@@ -129,7 +130,7 @@ def events_document(
         "lost": rows.lost,
         "more": rows.more,
         "in_flight": in_flight,
-        "now": round(now * 1e6),
+        "now": round((now - zero) * 1e6),
         "outcomes": OUTCOMES,
         "models": list(models),
     }

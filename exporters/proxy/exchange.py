@@ -108,7 +108,7 @@ class Exchange:
         if self.phase is Phase.CONNECTING:
             self._send(upstream)
         else:
-            self._proxy.pool.put(upstream, self._proxy.now())
+            self._proxy.pool.put(upstream)
 
     def _send(self, upstream: Upstream) -> None:
         assert self._first is not None

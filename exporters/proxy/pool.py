@@ -43,11 +43,11 @@ class Pool:
         self.in_use += 1
         return self._idle.pop()
 
-    def put(self, upstream: Upstream, now: float) -> None:
+    def put(self, upstream: Upstream) -> None:
         """Give back a connection on which another request may follow."""
         self.in_use -= 1
         if len(self._idle) < self.MOST_IDLE:
-            upstream.rest(now)
+            upstream.rest()
             self._idle.append(upstream)
         else:
             upstream.close()
@@ -61,20 +61,23 @@ class Pool:
         if upstream in self._idle:
             self._idle.remove(upstream)
 
-    def close_older_than(self, moment: float) -> None:
-        """Close what has been idle since before `moment`: servers close idle connections, so be first."""
-        old = 0
-        for upstream in self._idle:  # in order of idle_since
-            if upstream.idle_since >= moment:
-                break
-            old += 1
-        closing, self._idle[:old] = self._idle[:old], []
-        for upstream in closing:
-            upstream.close()
+    def sweep(self, elapsed: float, longest: float) -> None:
+        """Called every `elapsed` seconds: close what has been idle for `longest` and more.
+
+        Servers close idle connections too, so be first.
+        """
+        kept: list[Upstream] = []
+        for upstream in self._idle:
+            upstream.idle_seconds += elapsed
+            if upstream.idle_seconds > longest:
+                upstream.close()
+            else:
+                kept.append(upstream)
+        self._idle[:] = kept
 
     async def close(self) -> None:
         """Close what is idle, give up what is being opened; nothing is in use any more."""
-        self.close_older_than(float("inf"))
+        self.sweep(float("inf"), 0.0)
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)

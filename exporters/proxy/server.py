@@ -135,7 +135,7 @@ class Proxy:
         every = min(0.25, limits.answer_seconds / 4, limits.client_seconds / 4, limits.head_seconds / 4)
         for client in list(self._clients):
             client.sweep(every)
-        self.pool.close_older_than(self.now() - limits.upstream_idle_seconds)
+        self.pool.sweep(every, limits.upstream_idle_seconds)
         self._sweeper = asyncio.get_running_loop().call_later(every, self._sweep)
 
     async def drain(self, seconds: float) -> bool:

@@ -34,7 +34,7 @@ class Upstream(asyncio.Protocol):
         "_transport",
         "_tunnel",
         "_write",
-        "idle_since",
+        "idle_seconds",
     )
 
     def __init__(self, proxy: Proxy) -> None:
@@ -45,7 +45,7 @@ class Upstream(asyncio.Protocol):
         self._partial = b""  # of a head that is not complete yet
         self._tunnel: Client | None = None
         self._fresh = True
-        self.idle_since = 0.0
+        self.idle_seconds = 0.0
 
     # ----------------------------------------------------------------------------------------- sending
 
@@ -73,9 +73,9 @@ class Upstream(asyncio.Protocol):
         self._proxy.pool.drop()
         self._transport.abort()
 
-    def rest(self, now: float) -> None:
-        """Wait in the pool from `now` on; from here on the server may close it at any moment."""
-        self.idle_since = now
+    def rest(self) -> None:
+        """Wait in the pool; from here on the server may close it at any moment."""
+        self.idle_seconds = 0.0
         self._fresh = False
 
     def close(self) -> None:
@@ -183,7 +183,7 @@ class Upstream(asyncio.Protocol):
         elif keep and head.keep_alive and exchange.request.version == b"1.1":
             if client.blocked:
                 self._transport.resume_reading()
-            pool.put(self, self._proxy.now())
+            pool.put(self)
         else:
             pool.drop()
             self._transport.close()

@@ -54,17 +54,17 @@ def test_an_unknown_model_is_other_and_only_models_seen_have_series() -> None:
 def test_every_number_of_one_request() -> None:
     clock = Clock()
     meter = Meter("proxy", clock=clock, objectives=[0.15])
-    model = meter.default
-    model.waiting.enter(1.0)
+    model, zero = meter.default, clock.time
+    model.waiting.enter(zero + 1.0)
     clock.time += 2.0
     assert values(meter)["inference_queue_depth"] == 1
     assert values(meter)["inference_queue_depth_seconds_total"] == 1.0
-    model.waiting.leave(2.0)
-    model.begin(1.0, 2.0)
+    model.waiting.leave(zero + 2.0)
+    model.begin(zero + 1.0, zero + 2.0)
     clock.time += 1.0
     assert values(meter)["inference_requests_in_flight"] == 1
     assert values(meter)["inference_in_flight_seconds_total"] == 1.0
-    model.finish(1.0, 2.0, 3.0, names.OK, 5)
+    model.finish(zero + 1.0, zero + 2.0, zero + 3.0, names.OK, 5)
     clock.time += 100
     after = values(meter)
     assert after["inference_requests_in_flight"] == after["inference_queue_depth"] == 0
@@ -75,7 +75,7 @@ def test_every_number_of_one_request() -> None:
     )
     assert (duration.total, sum(duration.counts)) == (2.0, 1)
     assert (queue.total, sum(queue.counts)) == (1.0, 1)
-    assert list(meter.ring.read(0)) == [(1.0, 2.0, 3.0, 5, names.OK, 0)]
+    assert list(meter.ring.read(0)) == [(zero + 1.0, zero + 2.0, zero + 3.0, 5, names.OK, 0)]
 
 
 def values(meter: Meter) -> dict[str, float]:

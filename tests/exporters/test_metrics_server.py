@@ -69,9 +69,10 @@ def test_health_and_readiness_are_two_things(served: Served) -> None:
 
 
 def test_events_from_a_cursor(served: Served) -> None:
+    zero = served.meter._zero
     for i in range(5):
-        served.meter.default.begin(i, i + 0.5)
-        served.meter.default.finish(i, i + 0.5, i + 1.0, names.OK)
+        served.meter.default.begin(zero + i, zero + i + 0.5)
+        served.meter.default.finish(zero + i, zero + i + 0.5, zero + i + 1.0, names.OK)
     response, body = served.get("/events?since=2&limit=2")
     assert response.headers["Content-Type"] == "application/json"
     document = json.loads(body)

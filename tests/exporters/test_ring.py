@@ -83,7 +83,13 @@ def test_the_document() -> None:
         ring.append(i / 1000, i / 1000 + 0.0001, i / 1000 + 0.0123456, 0, 7, 1)
     document = json.loads(
         events_document(
-            ring.read(0), boot=ring.boot, base=1.7e9, now=3.5, in_flight=2, models=["default", "other"]
+            ring.read(0),
+            boot=ring.boot,
+            base=1.7e9,
+            zero=0.0,
+            now=3.5,
+            in_flight=2,
+            models=["default", "other"],
         )
     )
     assert document["format"] == 1
@@ -102,7 +108,9 @@ def test_the_document() -> None:
 def test_the_document_without_rows() -> None:
     ring = EventRing()
     document = json.loads(
-        events_document(ring.read(0), boot=ring.boot, base=0.0, now=0.0, in_flight=0, models=["default"])
+        events_document(
+            ring.read(0), boot=ring.boot, base=0.0, zero=0.0, now=0.0, in_flight=0, models=["default"]
+        )
     )
     assert document["arrival"] == document["end"] == []
     assert document["next"] == 0

@@ -72,7 +72,9 @@ def wrk(
         int(count)
         for count in re.findall(r"(?:Non-2xx or 3xx responses|connect|read|write|timeout):? (\d+)", shown)
     )
-    quantiles = dict(re.findall(r"^\s+(\d\d)%\s+(\S+)$", shown, re.MULTILINE))
+    quantiles = dict(re.findall(r"^\s+(\d\d)%\s+(\S+)\s*$", shown, re.MULTILINE))
+    if "99" not in quantiles:
+        raise RuntimeError(f"wrk tells no latency: {shown}")
     return Load(
         requests=int(total[1]),
         rate=int(total[1]) / _seconds(total[2]),
