@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def alembic_config(connection: Connection) -> Config:
     """For Alembic's commands on a connection that is open."""
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)  # its default is whatever stdout was when Alembic was imported
     config.set_main_option("script_location", "advisor.store:migrations")
     config.attributes["connection"] = connection
     return config

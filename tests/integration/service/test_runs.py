@@ -231,7 +231,12 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
     """One worker, work exactly 40 ms, p95 ≤ 120 ms. How exact the answer is, the benchmarks tell."""
     truth = _highest_rate(work=0.040, p95=0.120)
     with virtual_server("--workers", "1", "--mean", "0.04", "--cv", "0") as port:
-        settings = configure(url=f"http://127.0.0.1:{port}", slo={"latency": {"p95": "120ms"}}, demand_rps=50)
+        settings = configure(
+            url=f"http://127.0.0.1:{port}",
+            slo={"latency": {"p95": "120ms"}},
+            demand_rps=50,
+            scaling={"max_replicas": 1000},
+        )
 
         async def scenario() -> None:
             async with Advisor(settings) as advisor:
