@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from advisor.cli import console, demo, recommend, run, serve
+from advisor.cli import check, console, demo, recommend, run, serve
 from advisor.errors import AdvisorError
 
 CRASHED = 3  # no evidence came of it
@@ -18,8 +18,8 @@ STORE_HINT = "see whether its disk is full, or its server down; 'store' in the c
 app = typer.Typer(
     name="capacity-advisor",
     help="Load tests, capacity with an honest interval, and autoscaling targets for model servers.",
-    epilog="Exit codes: 0 done and within the objective · 1 objective violated · 2 usage or configuration · "
-    "3 evidence inconclusive or invalid · 4 target unreachable · 130 interrupted.",
+    epilog="Exit codes: 0 done and within the objective · 1 objective violated or capacity regressed · "
+    "2 usage or configuration · 3 evidence inconclusive or invalid · 4 target unreachable · 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -51,6 +51,7 @@ def options(
 
 
 app.command(epilog=run.EPILOG)(run.run)
+app.command(epilog=check.EPILOG)(check.check)
 app.command(epilog=recommend.EPILOG)(recommend.recommend)
 app.command(epilog=serve.EPILOG)(serve.serve)
 app.command(epilog=demo.EPILOG)(demo.demo)

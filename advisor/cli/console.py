@@ -37,7 +37,12 @@ def show_error(error: AdvisorError) -> None:
         lead = "       " if line.startswith(" ") else "error: "  # indented: of the line above
         console.print(Text.assemble((lead, "bold red"), line.strip()), soft_wrap=True)
     if error.hint:
-        console.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
+        show_hint(error.hint)
+
+
+def show_hint(text: str) -> None:
+    """What the person can do."""
+    err().print(Text.assemble(("hint: ", "bold cyan"), text), soft_wrap=True)
 
 
 def show_crash(error: BaseException) -> None:

@@ -18,6 +18,7 @@ from advisor.cli import console
 from advisor.cli.outcome import exit_code, violations
 from advisor.cli.plot import latency_plot
 from advisor.cli.progress import watcher
+from advisor.cli.reports import Reports
 from advisor.cli.target import (
     UrlOptions,
     amended,
@@ -51,6 +52,7 @@ class Order:
     scenario: str
     options: RunOptions
     allow_hosts: tuple[str, ...] | None
+    trigger: str = "cli"  # the command that wanted it, for the record of the run
 
 
 def order_from_url(
@@ -61,6 +63,7 @@ def order_from_url(
     *,
     allow_hosts: Sequence[str],
     store: str | None,
+    version: str | None = None,
 ) -> Order:
     """A run on an endpoint that no configuration names.
 
@@ -79,11 +82,18 @@ def order_from_url(
         settings = AdvisorSettings(store=store or default_store(), targets=[target])
     except ValidationError as error:
         raise ConfigurationError("\n".join(option_sentences(error))) from None
+    settings = amended(settings, target.name, version=version)
     return Order(settings, target.name, scenario, options, tuple(allow_hosts))
 
 
 def order_from_file(
-    config: Path, target: str, slo_terms: Sequence[str], scenario: str, options: RunOptions
+    config: Path,
+    target: str,
+    slo_terms: Sequence[str],
+    scenario: str,
+    options: RunOptions,
+    *,
+    version: str | None = None,
 ) -> Order:
     """A run on a configured target.
 
@@ -94,7 +104,7 @@ def order_from_file(
     slo = None
     if slo_terms:
         slo = parse_objective(slo_terms, settings.target(target).slo.slo())
-    settings = amended(settings, target, slo=slo)
+    settings = amended(settings, target, slo=slo, version=version)
     require_bound(settings.target(target).slo.slo(), scenario)
     return Order(settings, target, scenario, options, None)
 
@@ -111,22 +121,29 @@ def default_store() -> str:
     return f"sqlite:///{folder / 'runs.db'}"
 
 
-def carry_out(order: Order, *, as_json: bool) -> int:
-    """Measure, print the answer to stdout, and return the exit code.
+def carry_out(order: Order, *, as_json: bool, reports: Reports) -> int:
+    """Measure, print the answer to stdout, write the reports, and return the exit code.
 
     Raises:
-        AdvisorError: nothing was measured.
+        AdvisorError: nothing was measured, or a report could not be written.
     """
+    reports.require_writable()
     with console.log_to_file():
-        run, interrupted = asyncio.run(_measure(order))
+        run, interrupted = asyncio.run(measured(order))
     if as_json:
         print(run_document(run).model_dump_json(indent=2), flush=True)
     else:
         _show(run)
+    reports.write_run(run)
     return INTERRUPTED if interrupted else exit_code(run)
 
 
-async def _measure(order: Order) -> tuple[Run, bool]:
+async def measured(order: Order) -> tuple[Run, bool]:
+    """The run with its stages, shown on stderr while it goes on, and whether the person interrupted it.
+
+    Raises:
+        AdvisorError: nothing was measured.
+    """
     async with Advisor(order.settings, allowed_hosts=order.allow_hosts) as advisor:
         with _interrupts() as interrupt, watcher(console.err()) as shown:
             run_id = await _unless(interrupt, _start(advisor, order))
@@ -140,7 +157,9 @@ async def _measure(order: Order) -> tuple[Run, bool]:
 
 
 async def _start(advisor: Advisor, order: Order) -> str:
-    run = await advisor.start_run(order.target, order.scenario, order.options, details={"trigger": "cli"})
+    run = await advisor.start_run(
+        order.target, order.scenario, order.options, details={"trigger": order.trigger}
+    )
     return run.run_id
 
 

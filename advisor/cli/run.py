@@ -105,6 +105,25 @@ def run(
         str | None,
         _answer(metavar="URL", help="With --url: where the run is kept, such as sqlite:///runs.db."),
     ] = None,
+    version: Annotated[
+        str | None,
+        _answer(metavar="VERSION", help="Of the model that runs now: 'check' compares later ones with it."),
+    ] = None,
+    junit: Annotated[
+        Path | None, _answer(metavar="FILE", help="A test report for the CI system: JUnit XML.")
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        _answer(
+            metavar="PREFIX",
+            help="PREFIX_stats.csv, _stats_history.csv and _failures.csv with Locust's columns, but "
+            "percentiles of the requests themselves, and a history of each second alone.",
+        ),
+    ] = None,
+    html: Annotated[Path | None, _answer(metavar="FILE", help="A report that stands alone.")] = None,
+    markdown: Annotated[
+        Path | None, _answer(metavar="FILE", help="A summary for pull requests and chats.")
+    ] = None,
     json: Annotated[
         bool, _answer("--json", help="One JSON document on stdout; progress stays on stderr.")
     ] = False,
@@ -114,16 +133,20 @@ def run(
     The default scenario finds the capacity: the highest load of one replica within the objective, with an interval, what limits it, and a verdict on the evidence. Ctrl-C stops the load within two seconds and keeps what was measured.
     """  # noqa: E501 - one line a paragraph: the help wraps it to the terminal
     from advisor.cli import measure
+    from advisor.cli.options import a_version, above_zero, seconds
+    from advisor.cli.reports import Reports
     from advisor.cli.target import UrlOptions
     from advisor.service.options import RunOptions
 
     options = RunOptions(
-        rate=_above_zero("--rate", rate),
-        duration=_seconds("--duration", duration),
-        budget=_seconds("--budget", budget),
-        max_rate=_above_zero("--max-rate", max_rate),
-        factor=_above_zero("--factor", factor),
+        rate=above_zero("--rate", rate),
+        duration=seconds("--duration", duration),
+        budget=seconds("--budget", budget),
+        max_rate=above_zero("--max-rate", max_rate),
+        factor=above_zero("--factor", factor),
     )
+    version = a_version("--version", version)
+    reports = Reports(junit, csv, html, markdown)
     order: Order
     if url is not None:
         if target is not None or config is not None:
@@ -132,7 +155,13 @@ def run(
             )
         asked = UrlOptions(url, method, payload, payload_kind, header or (), exporter or ())
         order = measure.order_from_url(
-            asked, slo or (), scenario.value, options, allow_hosts=allow_host or (), store=store
+            asked,
+            slo or (),
+            scenario.value,
+            options,
+            allow_hosts=allow_host or (),
+            store=store,
+            version=version,
         )
     else:
         _refuse_url_options(
@@ -151,8 +180,8 @@ def run(
                 "what to load is not said",
                 hint="give TARGET with --config FILE, or --url URL (see run --help)",
             )
-        order = measure.order_from_file(config, target, slo or (), scenario.value, options)
-    raise typer.Exit(measure.carry_out(order, as_json=json))
+        order = measure.order_from_file(config, target, slo or (), scenario.value, options, version=version)
+    raise typer.Exit(measure.carry_out(order, as_json=json, reports=reports))
 
 
 def _refuse_url_options(given: dict[str, object]) -> None:
@@ -161,20 +190,3 @@ def _refuse_url_options(given: dict[str, object]) -> None:
         raise ConfigurationError(
             f"{', '.join(wrong)} only goes with --url", hint="for a configured target, set it in the file"
         )
-
-
-def _seconds(option: str, text: str | None) -> float | None:
-    from advisor.units import parse_duration
-
-    if text is None:
-        return None
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{option}: {error}") from None
-
-
-def _above_zero(option: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        raise ConfigurationError(f"{option} must be a number above zero, found {value:g}")
-    return value

@@ -164,15 +164,20 @@ def option_sentences(error: ValidationError) -> list[str]:
     return sentences
 
 
-def amended(settings: AdvisorSettings, name: str, *, slo: Slo | None) -> AdvisorSettings:
-    """The configuration with one target's objective replaced.
+def amended(
+    settings: AdvisorSettings, name: str, *, slo: Slo | None = None, version: str | None = None
+) -> AdvisorSettings:
+    """The configuration with one target's objective and version replaced, where they are given.
 
     Raises:
         ConfigurationError: no target of that name.
     """
     target = settings.target(name)
-    if slo is None:
+    changes: dict[str, object] = {} if slo is None else {"slo": slo_settings(slo)}
+    if version is not None:
+        changes["version"] = version
+    if not changes:
         return settings
-    changed = target.model_copy(update={"slo": slo_settings(slo)})
+    changed = target.model_copy(update=changes)
     targets = [changed if item.name == name else item for item in settings.targets]
     return settings.model_copy(update={"targets": targets})

@@ -135,3 +135,4 @@ targets:
     assert changed.target("b").slo.slo() == SLO
     assert changed.target("a") == settings.target("a")
     assert amended(settings, "a", slo=None) is settings
+    assert [t.version for t in amended(settings, "a", version="v2").targets] == ["v2", None]
