@@ -214,9 +214,9 @@ def test_events_agree_with_a_log_kept_outside() -> None:
             )
         ]
         # two clocks are compared, and the sidecar may be put to sleep between sending and noting the time
-        assert sorted(early)[-1] < 0.002
+        assert max(early) < 0.05
         assert sorted(late)[len(late) * 3 // 4] < 0.002
-        assert sorted(late)[-1] < 1.0
+        assert max(late) < 1.0
         assert all(arrival <= start <= end for arrival, start, end in rows)
         metrics = running.metrics()
         assert metrics["inference_in_flight_seconds_total", "default"] == pytest.approx(
