@@ -20,6 +20,7 @@ SECTIONS = {
     "generator": "The load generator beside Locust, hey and wrk",
     "accuracy": "Capacity of simulated servers, parameters held out",
     "running": "Capacity of running servers of known capacity",
+    "cpu_bound": "Capacity of a CPU-bound server beside brute force",
     "recommendations": "The service under 200 targets",
 }
 HEAD = """# Benchmarks
