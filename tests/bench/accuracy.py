@@ -28,8 +28,8 @@ from advisor.domain import Arrivals, Capacity, LatencyBound, RequestLog, Slo, St
 from advisor.loadtest.plan.capacity import CapacityPlan
 from advisor.loadtest.protocol import Caps
 from tests.simulator.experiment import Experiment, drive
-from tests.simulator.servers import FAMILIES, OUTSIDE, draw
-from tests.simulator.truth import capacity, unloaded
+from tests.simulator.servers import FAMILIES, OUTSIDE, Server, draw
+from tests.simulator.truth import Truth, capacity, unloaded
 
 FIRST_SEED = 5000
 MULTIPLES = (2.0, 4.0, 3.0)  # of the unloaded p95: the objectives, in turn
@@ -56,74 +56,67 @@ class Row:
     words: str
 
 
-def run_case(family: str, seed: int, seconds: float, jitter: float = 0.0) -> Row:
+def run_case(family: str, seed: int, seconds: float) -> Row:
     """One server: truth, the plan's run, the product's answer and the rules of thumb."""
-    server = draw(family, seed)
-    slo = Slo((LatencyBound(0.95, MULTIPLES[seed % len(MULTIPLES)] * unloaded(server)),))
-    truth = capacity(server, [(bound.quantile, bound.seconds) for bound in slo.latency])
-    experiment = Experiment(server, seed, jitter)
+    server, slo, truth = _case(family, seed, MULTIPLES[seed % len(MULTIPLES)])
+    experiment = Experiment(server, seed)
     plan = CapacityPlan(slo, quick_estimate, Caps(rate=1e5, in_flight=10_000, seconds=seconds), seed=seed)
     drive(experiment, plan)
     history = experiment.history
-    log = RequestLog.concat(result.log for result in history)
     begun = time.perf_counter()
-    found = identify(log, slo, stages=history, seed=seed)
+    found = identify(RequestLog.concat(r.log for r in history), slo, stages=history, seed=seed)
     cost = time.perf_counter() - begun
     answer = plan.conclude(history, lambda stages, objective: estimate(stages, objective, seed=seed))
-    interval = answer.interval if isinstance(answer, Capacity) else None
-    return Row(
-        family=family,
-        seed=seed,
-        server=server.name,
-        truth=truth.rate,
-        truth_error=truth.error,
-        seconds=experiment.now,
-        requests=len(log),
+    return _row(
+        family,
+        seed,
+        experiment,
+        truth,
+        answer,
         identified=_off(found.rps, truth.rate) if isinstance(found, Identification) else None,
-        answered=_off(answer.rps, truth.rate) if isinstance(answer, Capacity) else None,
-        covers=interval[0] <= truth.rate <= interval[1] if interval else None,
-        half_width=float(np.log(interval[1] / interval[0]) / 2) if interval else None,
         last_met=_off(_last_met(history, slo), truth.rate),
         fraction=_off(0.7 * max(result.completed_rps or 0.0 for result in history), truth.rate),
         cost=cost,
-        words=answer.server if isinstance(answer, Capacity) else answer.reason,
     )
 
 
 def production_case(family: str, seed: int) -> Row:
-    """Two hours of traffic that never exceeds 60 % of the capacity, at most 40 000 requests; events alone."""
-    server = draw(family, seed)
-    slo = Slo((LatencyBound(0.95, 2.0 * unloaded(server)),))
-    truth = capacity(server, [(bound.quantile, bound.seconds) for bound in slo.latency])
+    """Twelve spells of traffic at 20 to 60 % of the capacity, at most 40 000 requests; events alone."""
+    server, slo, truth = _case(family, seed, 2.0)
     experiment = Experiment(server, seed)
-    rng = np.random.default_rng([seed, 9])
-    for share in rng.uniform(0.2, 0.6, 12):
+    for share in np.random.default_rng([seed, 9]).uniform(0.2, 0.6, 12):
         rate = share * truth.rate
-        experiment.run(Stage("hour", Arrivals.POISSON, min(600.0, 3300.0 / rate), rate=rate))
+        experiment.run(Stage("spell", Arrivals.POISSON, min(600.0, 3300.0 / rate), rate=rate))
     log = RequestLog.concat(result.log for result in experiment.history)
     begun = time.perf_counter()
     answer = estimate_production((), slo, log=log, seed=seed)
+    return _row(family, seed, experiment, truth, answer, cost=time.perf_counter() - begun)
+
+
+def _case(family: str, seed: int, multiple: float) -> tuple[Server, Slo, Truth]:
+    server = draw(family, seed)
+    bounds = [(0.95, multiple * unloaded(server))]
+    return server, Slo(tuple(LatencyBound(*bound) for bound in bounds)), capacity(server, bounds)
+
+
+def _row(family, seed, experiment, truth, answer, **methods) -> Row:
+    """The product's answer beside what else was asked."""
     known = isinstance(answer, Capacity)
+    low, high = answer.interval if known else (np.nan, np.nan)
+    given = {"identified": None, "last_met": None, "fraction": None, **methods}
     return Row(
         family=family,
         seed=seed,
-        server=server.name,
+        server=experiment.server.name,
         truth=truth.rate,
         truth_error=truth.error,
         seconds=experiment.now,
-        requests=len(log),
-        identified=None,
-        answered=_off(answer.rps, truth.rate) if isinstance(answer, Capacity) else None,
-        covers=answer.interval[0] <= truth.rate <= answer.interval[1]
-        if isinstance(answer, Capacity)
-        else None,
-        half_width=float(np.log(answer.interval[1] / answer.interval[0]) / 2)
-        if isinstance(answer, Capacity)
-        else None,
-        last_met=None,
-        fraction=None,
-        cost=time.perf_counter() - begun,
-        words=answer.server if known and isinstance(answer, Capacity) else str(getattr(answer, "reason", "")),
+        requests=sum(len(result.log) for result in experiment.history),
+        answered=_off(answer.rps, truth.rate) if known else None,
+        covers=bool(low <= truth.rate <= high) if known else None,
+        half_width=float(np.log(high / low) / 2) if known else None,
+        words=answer.server if known else answer.reason,
+        **given,
     )
 
 
@@ -157,7 +150,9 @@ def _cell(values: list[float]) -> str:
 
 def table(rows: list[Row], baselines: bool = True) -> str:
     """One line a family, then all of them."""
-    head = f"{'family':<22}{'cases':>6} {'refused':>8} {'answer':>18} {'covers':>7} {'± width':>8}"
+    head = (
+        f"{'family':<22}{'cases':>6} {'refused':>8} {'run s':>6} {'answer':>18} {'covers':>7} {'± width':>8}"
+    )
     if baselines:
         head += f" {'identified alone':>18} {'last stage met':>18} {'0.7 × maximum':>18}"
     lines = [head]
@@ -168,9 +163,10 @@ def table(rows: list[Row], baselines: bool = True) -> str:
         known = [row for row in group if row.answered is not None]
         covers = np.mean([row.covers for row in known]) if known else float("nan")
         width = np.median([row.half_width for row in known]) if known else float("nan")
+        spent = np.median([row.seconds for row in group])
         line = (
-            f"{name:<22}{len(group):>6} {len(group) - len(known):>8} {_cell([r.answered for r in known]):>18}"
-            f" {covers:>7.2f} {100 * width:>7.1f}%"
+            f"{name:<22}{len(group):>6} {len(group) - len(known):>8} {spent:>6.0f}"
+            f" {_cell([r.answered for r in known]):>18} {covers:>7.2f} {100 * width:>7.1f}%"
         )
         if baselines:
             for field in ("identified", "last_met", "fraction"):

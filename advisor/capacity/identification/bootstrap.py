@@ -10,22 +10,29 @@ from advisor.capacity.identification.model import ServerModel, Slowness
 from advisor.capacity.identification.solve import solve
 from advisor.domain import Slo
 
-_RESAMPLES = 8
-_REQUESTS = 12_000
 _UNKNOWN = 0.10  # ln units, when no resample can be solved
 
 
-def bootstrap_deviation(model: ServerModel, slo: Slo, near: float, seconds: float, seed: int = 0) -> float:
+def bootstrap_deviation(
+    model: ServerModel,
+    slo: Slo,
+    near: float,
+    seconds: float,
+    *,
+    resamples: int = 12,
+    requests: int = 12_000,
+    seed: int = 0,
+) -> float:
     """Standard deviation of ln capacity over resamples; `seconds` of load tell how well the spells are
     known.
     """
     rng = np.random.default_rng(seed)
-    centre = solve(model, slo, requests=_REQUESTS, seed=seed, near=near)
+    centre = solve(model, slo, requests=requests, seed=seed, near=near)
     if centre is None:
         return _UNKNOWN
     apart = []
-    for _ in range(_RESAMPLES):
-        drawn = solve(_resampled(model, seconds, rng), slo, requests=_REQUESTS, seed=seed, near=near)
+    for _ in range(resamples):
+        drawn = solve(_resampled(model, seconds, rng), slo, requests=requests, seed=seed, near=near)
         if drawn is not None:
             apart.append(np.log(drawn.rate / centre.rate))
     return float(np.sqrt(np.mean(np.square(apart)))) if apart else _UNKNOWN

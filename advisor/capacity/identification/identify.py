@@ -24,6 +24,7 @@ _FEWEST = 50  # completions
 _RIVALS = 3  # servers that are nearly as likely, averaged
 _CORRECT_BEYOND = 4.0  # |z| of the replay from which its shift is corrected
 _REJECT_BELOW = 1e-5  # probability of the replay below which no form explains the run
+_UNSEEN, _UNSEEN_SECONDS = 0.10, 60.0  # doubt (ln units) about spells of the machine that a short log misses
 _CURVE_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.97, 1.0, 1.03, 1.06)
 _CURVE_QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -136,9 +137,20 @@ def identify(
             f"throughput falls to {model.overloaded:.3g} req/s in overload: above that rate a burst may "
             f"not drain; at most {model.best_in_flight} requests in flight keep it at its best"
         )
-    own = 0.03 if quick else bootstrap_deviation(model, slo, first.rate, seconds, seed)
+    own = bootstrap_deviation(
+        model,
+        slo,
+        first.rate,
+        seconds,
+        resamples=4 if quick else 12,
+        requests=6_000 if quick else 12_000,
+        seed=seed,
+    )
+    unseen = _UNSEEN * float(np.exp(-seconds / _UNSEEN_SECONDS))
     disturbed = 0.05 if model.slowness is not None else 0.0
-    deviation = float(np.sqrt(own**2 + between**2 + 0.015**2 + (0.5 * correction) ** 2 + disturbed**2))
+    deviation = float(
+        np.sqrt(own**2 + between**2 + 0.015**2 + (0.5 * correction) ** 2 + disturbed**2 + unseen**2)
+    )
     undisturbed = rps
     if model.slowness is not None:
         quiet = solve(model.undisturbed, slo, requests=15_000, seed=seed, near=rps)
