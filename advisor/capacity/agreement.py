@@ -67,18 +67,21 @@ def held_somewhere(stages: Sequence[StageResult], slo: Slo) -> bool:
 
 
 def inverted(stages: Sequence[StageResult], slo: Slo) -> str | None:
-    """Where a lower load was much slower than a higher one: no server does that, a changing machine does."""
+    """Where a load was much slower than the same or a higher one at another time: something changed."""
     for bound in slo.latency:
         points = [point for point in points_of_stages(stages, bound) if point.rate > 0]
         for slow in points:
             for fast in points:
-                apart = fast.rate > 1.1 * slow.rate and slow.quantile > 1.5 * fast.quantile
+                slower = slow.quantile / fast.quantile
+                apart = (fast.rate > 1.1 * slow.rate and slower > 1.5) or (
+                    fast.rate > 0.98 * slow.rate and slower > 4.0
+                )
                 if apart and fast.quantile <= bound.seconds < slow.quantile:
                     name = quantile_name(bound.quantile)
                     return (
                         f"{name} was {format_seconds(slow.quantile)} at {slow.rate:.3g} req/s, but "
-                        f"{format_seconds(fast.quantile)} at {fast.rate:.3g} req/s: the machine was not the "
-                        "same all along, run again when it is quiet"
+                        f"{format_seconds(fast.quantile)} at {fast.rate:.3g} req/s: the server or its "
+                        "machine was not the same all along, run again when it is quiet"
                     )
     return None
 
