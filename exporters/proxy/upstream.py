@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, cast
 
 from exporters.proxy.chunked import Body, ChunkedBody, FixedBody, UntilCloseBody
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from exporters.proxy.server import Proxy
 
 
+_log = logging.getLogger(__name__)
 _MOST_INTERIMS = 50  # 1xx answers before the final one
 
 
@@ -105,7 +107,8 @@ class Upstream(asyncio.Protocol):
                 self._read_head(exchange, data)
             else:
                 self._read_body(exchange, self._body, data)
-        except BadMessage:
+        except BadMessage as bad:
+            _log.debug("an answer of the model server is refused: %s", bad.reason)
             exchange.fail(BAD_ANSWER)
 
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
