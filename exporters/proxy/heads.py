@@ -27,6 +27,9 @@ def _any_case(name: str) -> str:
 
 # llhttp has refused what is not a field before this looks for those that matter to a proxy
 _FIELD = re.compile(f"\r\n({'|'.join(map(_any_case, _MATTERING))}):[ \t]*([^\r]*)".encode())
+# llhttp passes over empty lines and spaces that others may not
+_REQUEST_LINE = re.compile(rb"[A-Z-]+ [\x21-\x7e]+ HTTP/1\.[01]")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 _CONNECTION_FIELDS = frozenset({b"connection", b"keep-alive", b"proxy-connection"})
 _NEVER_HOP_BY_HOP = frozenset({b"host", b"content-length", b"transfer-encoding"})
 _SAFE_TO_REPEAT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})  # RFC 9110, 9.2.2
@@ -164,7 +167,7 @@ def validate_request(raw: bytes) -> tuple[bytes, Found]:
         BadMessage: malformed.
     """
     line = raw[: raw.index(b"\r\n")]
-    if line.count(b" ") != 2 or not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+    if not _REQUEST_LINE.fullmatch(line):
         raise BadMessage("the first line is not 'METHOD target HTTP/1.1'")
     return line, _validated(httptools.HttpRequestParser(None), raw)
 
@@ -216,9 +219,10 @@ def validate_response(raw: bytes) -> tuple[bytes, Found]:
     Raises:
         BadMessage: malformed.
     """
-    if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
-        raise BadMessage("the answer is not HTTP/1")
-    return raw[: raw.index(b"\r\n")], _validated(httptools.HttpResponseParser(None), raw)
+    line = raw[: raw.index(b"\r\n")]
+    if not _STATUS_LINE.fullmatch(line):
+        raise BadMessage("the first line is not 'HTTP/1.1 200 reason'")
+    return line, _validated(httptools.HttpResponseParser(None), raw)
 
 
 def interpret_response(line: bytes, found: Found, *, of_head: bool = False) -> ResponseHead:
