@@ -62,8 +62,9 @@ def check(
     a baseline older than `stale_after` seconds is told.
     """
     comparison = None
-    if isinstance(baseline_capacity, Capacity) and candidate and isinstance(candidate.capacity, Capacity):
-        comparison = compare(baseline_capacity, candidate.capacity, max_regression=question.max_regression)
+    new = candidate.capacity if candidate is not None and candidate.slo == question.slo else None
+    if isinstance(baseline_capacity, Capacity) and isinstance(new, Capacity):
+        comparison = compare(baseline_capacity, new, max_regression=question.max_regression)
     doubts = list(_doubts(question, baseline, baseline_capacity, candidate))
     said = [comparison.why] if comparison else []
     if candidate is not None and _out_of_reach(candidate):

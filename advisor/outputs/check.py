@@ -20,9 +20,9 @@ from advisor.outputs.words import capacity_words, slo_words
 
 _STYLE = {CheckStatus.PASSED: "green", CheckStatus.FAILED: "red", CheckStatus.INCONCLUSIVE: "yellow"}
 _HEADLINE = {
-    CheckStatus.PASSED: "no capacity lost",
-    CheckStatus.FAILED: "capacity lost",
-    CheckStatus.INCONCLUSIVE: "not known",
+    CheckStatus.PASSED: "no loss beyond what is allowed",
+    CheckStatus.FAILED: "capacity was lost",
+    CheckStatus.INCONCLUSIVE: "the evidence does not tell",
 }
 Row = tuple[str, str, str]
 
@@ -51,21 +51,19 @@ def check_rows(check: Check) -> Iterator[Row]:
 
 def check_table(check: Check) -> RenderableType:
     """Both versions beside each other, then why, then the stages of the run."""
-    title = f"{check.question.target}: {check.status}, {_headline(check)}"
-    table = Table(
-        title=Text(title, style=_STYLE[check.status]),
-        title_justify="left",
-        box=None,
-        header_style="dim",
-        pad_edge=False,
-    )
+    style = _STYLE[check.status]
+    table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("", style="dim", no_wrap=True)
     table.add_column(escape(_baseline(check)))
     table.add_column(escape(_candidate(check)))
     for row in check_rows(check):
         table.add_row(*(escape(text) for text in row))
-    parts: list[RenderableType] = [table, Text(f"objective: {slo_words(check.question.slo)}", style="dim")]
-    parts += [Text(f"• {reason}", style=_STYLE[check.status]) for reason in check.reasons]
+    parts: list[RenderableType] = [
+        Text(f"{check.question.target}: {check.status}, {_headline(check)}", style=f"bold {style}"),
+        table,
+        Text(f"objective: {slo_words(check.question.slo)}", style="dim"),
+    ]
+    parts += [Text(f"• {reason}", style=style) for reason in check.reasons]
     parts += [Text(f"! {warning}", style="yellow") for warning in check.warnings]
     if check.candidate is not None and check.candidate.stages:
         parts.append(stages_table([stage_document(stage) for stage in check.candidate.stages]))

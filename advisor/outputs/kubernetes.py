@@ -109,5 +109,5 @@ def reasons(advice: Recommendation) -> list[str]:
             said.append(
                 f"Beside it {advice.autoscaling.secondary.metric}: {advice.autoscaling.secondary.why}."
             )
-    said.extend(f"Warning: {warning}." for warning in advice.warnings)
+    said.extend(f"Warning: {warning.removesuffix('.')}." for warning in advice.warnings)
     return said
