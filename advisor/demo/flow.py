@@ -31,9 +31,9 @@ SLO = "150ms"
 MODEL_NICE = 10
 # Long enough for an interval worth showing, short enough to watch: about two minutes of load together.
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("capacity", {"budget": 75}),
-    ("spike", {"duration": 8}),
-    ("soak", {"duration": 20}),
+    ("capacity", {"budget": 70}),
+    ("spike", {"duration": 6}),
+    ("soak", {"duration": 15}),
 )
 
 

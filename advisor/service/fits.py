@@ -33,18 +33,13 @@ def full(
     history: Sequence[StageResult], slo: Slo, run_id: str, measured_at: float
 ) -> tuple[Capacity | Refusal, bytes | None]:
     """The answer, and the identified server where there is one."""
-    from advisor.capacity.estimate import estimate
-    from advisor.capacity.identification import Identification, identify
+    from advisor.capacity.estimate import estimate_with_model
 
-    limit = cpu_limit(history)
-    found = estimate(history, slo, cpu_limit_cores=limit, run_id=run_id, measured_at=measured_at)
-    if isinstance(found, Refusal) or found.method != "identification":
-        return found, None
-    log = RequestLog.concat(stage.log for stage in history)
-    again = identify(log, slo, stages=history, effort="quick", cpu_quota_cores=limit)
-    if not isinstance(again, Identification):
-        return found, None
-    return found, json.dumps(again.model.to_dict()).encode()
+    found = estimate_with_model(
+        history, slo, cpu_limit_cores=cpu_limit(history), run_id=run_id, measured_at=measured_at
+    )
+    model = found.model
+    return found.answer, None if model is None else json.dumps(model.to_dict()).encode()
 
 
 def what_if(fit: bytes, capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refusal:
