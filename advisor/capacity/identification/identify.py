@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 
 from advisor.capacity.identification.bootstrap import bootstrap_deviation
-from advisor.capacity.identification.likely import likely_servers
+from advisor.capacity.identification.likely import Likely, likely_servers, with_private_queues
 from advisor.capacity.identification.model import Form, ServerModel
-from advisor.capacity.identification.replay import Replay, open_spans, replay
+from advisor.capacity.identification.replay import Replay, Span, open_spans, replay
 from advisor.capacity.identification.seen import error_share, highest_met, left_out, queue_limit, top_rate
 from advisor.capacity.identification.solve import Solution, Traffic, explain_infeasible, respond, solve
-from advisor.capacity.identification.timeline import from_log
+from advisor.capacity.identification.timeline import Timeline, from_log
 from advisor.domain import CurvePoint, Disturbance, Refusal, RequestLog, Slo, StageResult
 from advisor.units import format_seconds
 
@@ -25,6 +25,9 @@ _RIVALS = 3  # servers that are nearly as likely, averaged
 _CORRECT_BEYOND = 4.0  # |z| of the replay from which its shift is corrected
 _REJECT_BELOW = 1e-5  # probability of the replay below which no form explains the run
 _UNSEEN, _UNSEEN_SECONDS = 0.10, 60.0  # doubt (ln units) about spells of the machine that a short log misses
+_STRAINED = 0.25  # doubt (ln units) where the replay fails on a disturbed machine
+_DEPENDENT = 0.25  # ln units by which the works may depend on load
+_PRIVATE = 0.08  # the same, from which on workers may have queues of their own
 _CURVE_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.97, 1.0, 1.03, 1.06)
 _CURVE_QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -100,6 +103,7 @@ def identify(
         timeline = from_log(log)
         spans = [span for span in spans if span.start >= warm]
         servers = likely_servers(timeline, most, cpu_quota_cores, known_slots)
+    servers = _or_private_queues(timeline, servers, log, spans, slo, seed)
     limit, errors = queue_limit(timeline), error_share(log, timeline)
     top = top_rate(timeline)
     met = highest_met(log, slo, spans)
@@ -125,11 +129,17 @@ def identify(
         if first.binding == f"p{bound.quantile * 100:.6g}":
             quantile = bound.quantile
     check = replay(model, log, spans, quantile, rps, path=servers[0].path, seed=seed)
-    if check.probability < _REJECT_BELOW:
-        return Refusal(_unexplained(check, model), at_least=met)
+    unexplained = _contradiction(check, servers[0], model)
+    strained = unexplained is not None
+    if unexplained is not None and model.slowness is None:
+        return Refusal(unexplained, at_least=met)
+    if unexplained is not None:  # a machine that changed under the run: an answer, and how far it may be off
+        warnings.append(f"the machine changed more than the fit can follow: {unexplained}")
     correction = 0.0
     if abs(check.z) > _CORRECT_BEYOND and slo.latency:
         correction = _correction(model, slo, check, first.rate, seed)
+        if strained:
+            correction = float(np.clip(correction, -_STRAINED, _STRAINED))
         rps *= float(np.exp(correction))
     seconds = float(timeline.time[-1] - timeline.time[0])
     if model.best_in_flight is not None:
@@ -147,7 +157,7 @@ def identify(
         seed=seed,
     )
     unseen = _UNSEEN * float(np.exp(-seconds / _UNSEEN_SECONDS))
-    disturbed = 0.05 if model.slowness is not None else 0.0
+    disturbed = (_STRAINED if strained else 0.05) if model.slowness is not None else 0.0
     deviation = float(
         np.sqrt(own**2 + between**2 + 0.015**2 + (0.5 * correction) ** 2 + disturbed**2 + unseen**2)
     )
@@ -177,6 +187,25 @@ def identify(
     )
 
 
+def _or_private_queues(
+    timeline: Timeline, servers: list[Likely], log: RequestLog, spans: list[Span], slo: Slo, seed: int
+) -> list[Likely]:
+    """Private queues instead, where work seems to grow with load and their replay is closer to all stages."""
+    best = servers[0]
+    suspicious = best.model.form in (Form.CONTENTION, Form.SHARED_CORES) and timeline.rejected.size == 0
+    if not suspicious or best.dependence is None or not spans or not np.isfinite(best.model.saturation):
+        return servers
+    if not best.dependence.sure or best.dependence.shift < _PRIVATE:
+        return servers
+    quantile = slo.latency[-1].quantile if slo.latency else 0.95
+    rivals = [best, *with_private_queues(timeline, best.model.saturation)]
+    replays = [
+        replay(rival.model, log, spans, quantile, None, path=rival.path, seed=seed) for rival in rivals
+    ]
+    closest = int(np.argmin([check.rms for check in replays]))
+    return servers if closest == 0 else [rivals[closest]]
+
+
 def curve(
     model: ServerModel, capacity: float, *, requests: int = 30_000, seed: int = 0
 ) -> tuple[CurvePoint, ...]:
@@ -203,6 +232,16 @@ def _correction(model: ServerModel, slo: Slo, check: Replay, near: float, seed: 
     if shifted is None or plain is None:
         return 0.0
     return float(np.log(shifted.rate / plain.rate))
+
+
+def _contradiction(check: Replay, likeliest: Likely, model: ServerModel) -> str | None:
+    """Why the likeliest server does not explain the run; None where it does."""
+    if check.probability < _REJECT_BELOW:
+        return _unexplained(check, model)
+    dependence = likeliest.dependence
+    if dependence is not None and dependence.sure and abs(dependence.shift) > _DEPENDENT:
+        return f"No form of server explains the run: under the likeliest ({model.describe()}) {dependence}."
+    return None
 
 
 def _unexplained(check: Replay, model: ServerModel) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.capacity.identification.batching import fit_batching
+from advisor.capacity.identification.dependence import Dependence, load_dependence
 from advisor.capacity.identification.disturbance import Spells, find_spells
 from advisor.capacity.identification.fit import Candidate, Search, invert
 from advisor.capacity.identification.inversion import UNLIMITED
@@ -16,6 +17,7 @@ from advisor.domain import Floats
 
 _FITTED = 9_000  # requests that the search looks at; the works are then taken from all
 _RIVAL_WITHIN = 6.0  # log units
+_FEWEST_ALONE = 100  # requests that met nobody
 _NO_WORK = 0.002  # of the median: a work below it is an error of timing
 
 
@@ -31,6 +33,7 @@ class Likely:
     weight: float
     path: Floats | None = None
     warm_up: float | None = None
+    dependence: Dependence | None = None
 
 
 def likely_servers(
@@ -67,17 +70,39 @@ def _likely(timeline: Timeline, candidate: Candidate, weight: float) -> Likely:
     if spells is not None:
         alone = alone.slowed(spells.path, spells.slowness.block)
     work, _, _ = invert(alone, candidate)
+    sound = work > _NO_WORK * float(np.median(work))
     model = ServerModel(
         form=candidate.form,
         slots=None if candidate.slots >= UNLIMITED else candidate.slots,
         parameters=candidate.parameters,
-        work=np.sort(work[work > _NO_WORK * float(np.median(work))]),
+        work=np.sort(work[sound]),
         delay=candidate.delay,
         slowness=None if spells is None else spells.slowness,
     )
-    if spells is None:
-        return Likely(model, weight)
-    return Likely(model, weight, spells.path, spells.warm_up)
+    return Likely(
+        model,
+        weight,
+        None if spells is None else spells.path,
+        None if spells is None else spells.warm_up,
+        load_dependence(work[sound], alone.present[alone.at_arrival][sound]),
+    )
+
+
+def with_private_queues(timeline: Timeline, saturation: float) -> list[Likely]:
+    """Servers with a queue for each worker, whose throughput ends near `saturation` (req/s).
+
+    First-in-first-out behind one worker, a request that arrived alone is never overtaken nor slowed by
+    later ones: its latency is its work. Which request went to which worker is not known, so there is no
+    inversion.
+    """
+    alone = timeline.latency[timeline.present[timeline.at_arrival] == 1]
+    if alone.size < _FEWEST_ALONE:
+        return []
+    most = saturation * float(alone.mean())
+    counts = {max(round(most) + k, 2) for k in (-1, 0, 1)}
+    return [
+        Likely(ServerModel(Form.PRIVATE_QUEUES, count, (), np.sort(alone)), 1.0) for count in sorted(counts)
+    ]
 
 
 def _spells(timeline: Timeline, candidate: Candidate) -> Spells | None:

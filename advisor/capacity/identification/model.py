@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from advisor.capacity.identification.inversion import UNLIMITED, closed_network
-from advisor.capacity.identification.simulation import serve, serve_batches
+from advisor.capacity.identification.simulation import serve, serve_apart, serve_batches
 from advisor.domain import Disturbance, Floats, Ints
 from advisor.units import format_seconds
 
@@ -30,6 +30,7 @@ class Form(StrEnum):
         "contention"  # the Universal Scalability Law; continuous batching is of this kind, with slots
     )
     BATCHING = "batching"  # dynamic batching: all of a batch end together
+    PRIVATE_QUEUES = "private_queues"  # workers with a queue each: connections belong to a worker
     QUOTA = "quota"  # a CPU limit: core-seconds in each 100 ms
 
 
@@ -174,6 +175,11 @@ class ServerModel:
             end = serve_batches(
                 arrival, uniform, b.durations, b.first, b.last, b.largest, b.delay, limit, slowdown, block
             )
+        elif self.form is Form.PRIVATE_QUEUES:
+            queues = self.slots or 1
+            work = self.work[(uniform * self.work.size).astype(np.int64)]
+            queue = (uniform * 1e6 % 1.0 * queues).astype(np.int64)  # digits that the works do not depend on
+            end = serve_apart(arrival, work, queue, queues, slowdown, block)
         else:
             work = self.work[(uniform * self.work.size).astype(np.int64)]
             quota = self.parameters[0] * QUOTA_PERIOD if self.form is Form.QUOTA else 0.0
@@ -329,6 +335,10 @@ def _workers_words(model: ServerModel) -> str:
     return f"{workers}, first-in-first-out, {_work_words(model)}"
 
 
+def _private_words(model: ServerModel) -> str:
+    return f"{model.slots} workers, each with a queue of its own, {_work_words(model)}"
+
+
 def _shared_words(model: ServerModel) -> str:
     share, cores = model.parameters
     waiting = f", {1 - share:.0%} of it waiting for something else than the CPU" if share < 0.95 else ""
@@ -371,4 +381,5 @@ _WORDS = {
     Form.CONTENTION: _contention_words,
     Form.BATCHING: _batching_words,
     Form.QUOTA: _quota_words,
+    Form.PRIVATE_QUEUES: _private_words,
 }

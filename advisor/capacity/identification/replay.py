@@ -84,18 +84,19 @@ def replay(
     log: RequestLog,
     spans: Sequence[Span],
     quantile: float,
-    near: float,
+    near: float | None,
     *,
     path: Floats | None = None,
     seed: int = 0,
 ) -> Replay:
-    """Replays the spans around the rate `near` (req/s), `_REPLICAS` times each with works drawn anew.
+    """Replays the spans around the rate `near` (req/s; None: all), `_REPLICAS` times each with works
+    drawn anew.
 
     `path` is the disturbance as it was found in the log: the machine's spells are replayed, not drawn.
     """
     rng = np.random.default_rng(seed)
     loads = [load for load in (_load(log, span, quantile) for span in spans) if load is not None]
-    close = [load for load in loads if _BAND[0] * near <= load.rate <= _BAND[1] * near]
+    close = [load for load in loads if near is None or _BAND[0] <= load.rate / near <= _BAND[1]]
     stages = [_replayed(model, load, quantile, path, rng) for load in close or loads]
     done = [stage for stage in stages if stage is not None]
     if not done:
