@@ -14,6 +14,7 @@ from advisor.domain import Floats, Ints
 
 _LARGEST = 512
 _DELAYS = 46
+_WORST = 0.7  # badness above which it is no batcher
 _SAME_SIZE = 25  # batches wanted to know the durations of one size
 _FEW_BACKLOGS = 10  # batches that started while others waited, below which nothing is said of them
 _LEFT_BEHIND = 0.4  # share of those with room left, from which it is no batcher
@@ -43,66 +44,79 @@ class _Groups:
 
 def fit_batching(timeline: Timeline) -> BatchingFit | None:
     """The batcher that explains the log, or None when requests do not complete in groups."""
-    groups = _groups(timeline)
-    if groups is None:
+    median = float(np.median(timeline.latency))
+    delays = np.linspace(0.0, 0.9 * float(np.quantile(timeline.latency, 0.02)), _DELAYS)
+    best: _Durations | None = None
+    for together in (1e-6 + 0.002 * median, 2e-4 + 0.02 * median, min(1e-3 + 0.03 * median, 3e-3)):
+        groups = _groups(timeline, together)
+        if groups is None:
+            continue
+        fits = [fit for fit in (_durations(groups, float(delay)) for delay in delays) if fit is not None]
+        fit = min(fits, key=lambda found: found.badness, default=None)
+        if fit is None or fit.badness > _WORST or _leaves_behind(groups, fit.largest, fit.delay):
+            continue
+        if best is None or fit.badness < best.badness:
+            best = fit
+    if best is None:
         return None
+    base, each = max(float(best.line[0]), 1e-9), max(float(best.line[1]), 1e-9)
+    order = np.argsort(best.size, kind="stable")
+    durations, first, last = _by_size(best.seconds[order], best.size[order], best.largest, base, each)
+    batching = Batching(best.largest, best.delay, base, each, durations, first, last)
+    return BatchingFit(batching, best.badness, best.size.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Durations:
+    """Batches of at most `largest` that wait `delay` s: sizes, seconds (outliers clipped), line (base,
+    each).
+    """
+
+    badness: float
+    largest: int
+    delay: float
+    line: Floats
+    size: Ints
+    seconds: Floats
+
+
+def _groups(timeline: Timeline, together: float) -> _Groups | None:
+    """Completions closer than `together` (s) are one batch; None when they are rare or not
+    first-in-first-out.
+    """
+    order = np.argsort(timeline.departure, kind="stable")
+    ends = timeline.departure[order]
+    group = np.concatenate([[0], np.cumsum(np.diff(ends) > together)])
+    count = int(group[-1]) + 1
+    tied = 1.0 - count / len(timeline)
+    if tied < 0.03:
+        return None
+    of_request = np.empty(len(timeline), np.int64)
+    of_request[order] = group
+    if float((np.diff(of_request) >= 0).mean()) < (0.995 if tied < 0.15 else 0.97):
+        return None
+    size = np.bincount(group)
+    edges = np.concatenate([[0], np.cumsum(size)])
+    end = ends[(edges[:-1] + edges[1:] - 1) // 2]
+    return _Groups(
+        size=size,
+        head=timeline.arrival[edges[:-1]],
+        last=timeline.arrival[edges[1:] - 1],
+        end=end,
+        before=np.concatenate([[-1e9], end[:-1]]),
+    )
+
+
+def _durations(groups: _Groups, delay: float) -> _Durations | None:
+    """The batches' durations if they start as told: a line in their size, robust and in relative errors.
+
+    Badness: robust ln deviation from the line, plus half the share of batches that hold a request which
+    came after their start, plus 2 % of the plain deviation.
+    """
     counts = np.bincount(groups.size)
     largest = int(np.flatnonzero(counts >= min(2, counts[1:].max())).max())
     if not 2 <= largest <= _LARGEST:
         return None
-    tail = float(np.quantile(timeline.latency, 0.02))
-    best: tuple[float, float, Floats, Floats, Ints, Floats] | None = None
-    for delay in np.linspace(0.0, 0.9 * tail, _DELAYS):
-        fit = _durations(groups, largest, float(delay))
-        if fit is not None and (best is None or fit[0] < best[0]):
-            best = (fit[0], float(delay), *fit[1:])
-    if best is None or best[0] > 0.7 or _leaves_behind(groups, largest, best[1]):
-        return None
-    spread, delay, line, ratio, size, modelled = best
-    base, each = max(float(line[0]), 1e-9), max(float(line[1]), 1e-9)
-    order = np.argsort(size, kind="stable")
-    durations = np.clip(ratio, 0.3, 5.0)[order] * modelled[order]
-    durations, first, last = _by_size(durations, size[order], largest, base, each)
-    return BatchingFit(
-        Batching(largest, delay, base, each, durations, first, last), spread, int(groups.size.size)
-    )
-
-
-def _groups(timeline: Timeline) -> _Groups | None:
-    """Completions closer than 0.2 % of the median latency (at least 0.2 ms) are one batch, if FIFO holds."""
-    median = float(np.median(timeline.latency))
-    for together in (max(0.002 * median, 1e-6), min(max(0.02 * median, 2e-4), 1.5e-3)):
-        order = np.argsort(timeline.departure, kind="stable")
-        ends = timeline.departure[order]
-        group = np.concatenate([[0], np.cumsum(np.diff(ends) > together)])
-        count = int(group[-1]) + 1
-        tied = 1.0 - count / len(timeline)
-        if tied < 0.03:
-            continue
-        of_request = np.empty(len(timeline), np.int64)
-        of_request[order] = group
-        in_order = float((np.diff(of_request) >= 0).mean())
-        if in_order < (0.995 if tied < 0.15 else 0.97):
-            continue
-        size = np.bincount(group)
-        edges = np.concatenate([[0], np.cumsum(size)])
-        end = ends[(edges[:-1] + edges[1:] - 1) // 2]
-        return _Groups(
-            size=size,
-            head=timeline.arrival[edges[:-1]],
-            last=timeline.arrival[edges[1:] - 1],
-            end=end,
-            before=np.concatenate([[-1e9], end[:-1]]),
-        )
-    return None
-
-
-def _durations(
-    groups: _Groups, largest: int, delay: float
-) -> tuple[float, Floats, Floats, Ints, Floats] | None:
-    """Badness, line (base, each), observed/line, sizes and line values of the batches, if they start as
-    told.
-    """
     full = np.where(groups.size >= largest, groups.last, np.inf)
     start = np.maximum(np.maximum(groups.before, groups.head), np.minimum(full, groups.head + delay))
     late = float((groups.last > start + 1e-9).mean())
@@ -116,19 +130,19 @@ def _durations(
     size, observed = groups.size[usable], duration[usable]
     design = np.column_stack([np.ones(size.size), size])
     weight = np.ones(size.size)
-    for _ in range(3):  # reweighted for outliers, relative errors
-        scale = (weight / observed)[:, None]
-        line = np.linalg.lstsq(design * scale, weight, rcond=None)[0]
-        modelled = design @ line
+    for _ in range(3):
+        line = np.linalg.lstsq(design * (weight / observed)[:, None], weight, rcond=None)[0].astype(
+            np.float64
+        )
+        modelled: Floats = design @ line
         if (modelled <= 0).any():
             return None
         off = np.log(observed / modelled)
-        deviation = max(float(np.median(np.abs(off - np.median(off)))), 0.003)
-        weight = 1.0 / np.sqrt(1.0 + (off / (3.0 * deviation)) ** 2)
-    spread = (
-        1.48 * float(np.median(np.abs(off - np.median(off)))) + 0.5 * late + 0.02 * min(float(off.std()), 1.0)
-    )
-    return spread, line.astype(np.float64), observed / modelled, size, modelled
+        deviation = float(np.median(np.abs(off - np.median(off))))
+        weight = 1.0 / np.sqrt(1.0 + (off / (3.0 * max(deviation, 0.003))) ** 2)
+    badness = 1.48 * deviation + 0.5 * late + 0.02 * min(float(off.std()), 1.0)
+    seconds = np.clip(observed / modelled, 0.3, 5.0) * modelled
+    return _Durations(badness, largest, delay, line, size, seconds)
 
 
 def _leaves_behind(groups: _Groups, largest: int, delay: float) -> bool:

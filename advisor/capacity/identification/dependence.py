@@ -15,9 +15,7 @@ _BUSY, _CALM = 0.8, 0.4  # quantiles of the number present at arrival: above the
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """ln of mean work of requests that met many others over that of those that met few, and its standard
-    error.
-    """
+    """ln of the mean work of those that met many others over that of those that met few; its error."""
 
     shift: float
     error: float
