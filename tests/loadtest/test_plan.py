@@ -189,6 +189,15 @@ def test_a_server_too_big_for_the_rate_cap_holds_at_least_the_cap():
     assert named(history, "top")
 
 
+def test_a_budget_that_ends_before_the_knee_is_what_must_be_raised():
+    plan = capacity_plan(slo_of(0.3), caps=Caps(1000.0, 400, 25.0))
+    history, _ = play(plan, Bench(Server(work=0.02, workers=200)))
+    answer = plan.conclude(history, full_fit)
+    assert isinstance(answer, Refusal)
+    assert "up to 1000/s" not in answer.reason
+    assert "give the run a larger budget" in answer.reason
+
+
 def test_a_server_too_wide_for_the_in_flight_cap_says_so():
     plan = capacity_plan(slo_of(2.0), caps=Caps(1000.0, 30, 300.0))
     history, stop = play(plan, Bench(Server(work=0.5, workers=100), cap=30))

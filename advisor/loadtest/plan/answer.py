@@ -24,7 +24,9 @@ def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Est
     if not knee_seen(history) and not high:
         limit = ceiling(history, slo, caps)
         held = f"the capacity is at least {rate(low)}: " if low else ""
-        reason = f"{held}no knee was reached up to {rate(limit)}; {what_to_raise(limit, caps)}"
+        reached = min(limit, max(map(_top_rate, history)))
+        more = what_to_raise(limit, caps) if reached >= 0.99 * limit else "give the run a larger budget"
+        reason = f"{held}no knee was reached up to {rate(reached)}; {more}"
         return Refusal(reason, at_least=low or None)
     found = estimate(warm(history), slo)
     if isinstance(found, Refusal) and not found.at_least and low:
@@ -46,6 +48,10 @@ def ceiling(history: Sequence[StageResult], slo: Slo, caps: Caps) -> float:
     dropped = [r.stage.rate for r in steady(history) if r.dropped and not _too_slow(r, slo)]
     crowded = [top_of_ramp(r) for r in named(history, "ramp") if ended_early(r) and not gave_way(r)]
     return min([caps.rate, *(0.8 * value for value in (*dropped, *crowded))])
+
+
+def _top_rate(result: StageResult) -> float:
+    return top_of_ramp(result) if result.stage.arrivals is Arrivals.RAMP else result.stage.rate
 
 
 def _too_slow(result: StageResult, slo: Slo) -> bool:
