@@ -31,6 +31,7 @@ class Tried:
     latency: float
     outcome: Outcome
     excerpt: str  # of the body
+    location: str | None = None  # where a redirect points to
 
 
 async def preflight(setup: Setup, *, per_kind: int = 3) -> tuple[Tried, ...]:
@@ -104,10 +105,16 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
         ) from None
     latency = time.perf_counter() - begin
     outcome = outcome_of(answer.status_code, expected_range(kind.expect))
-    return Tried(kind.name, prepared.path, answer.status_code, latency, outcome, _excerpt(body))
+    location = str(answer.url.join(answer.headers["location"])) if answer.has_redirect_location else None
+    return Tried(kind.name, prepared.path, answer.status_code, latency, outcome, _excerpt(body), location)
 
 
 def _judge(answer: Tried, kind: Kind, prepared: Prepared, url: str) -> None:
+    if answer.location is not None and kind.expect is None:
+        raise PayloadRejected(
+            f"{kind.method} {url}{prepared.path}: status {answer.status}, a redirect to {answer.location}",
+            hint="load that address, if it is yours; a load test follows no redirects",
+        )
     if answer.outcome is Outcome.OK:
         return
     expected = kind.expect or "2xx or 3xx"

@@ -66,6 +66,12 @@ class Target(BaseHTTPRequestHandler):
     """A model server with descriptions of itself; refuses ages of 90 and more with 500."""
 
     def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(307)
+            self.send_header("Location", "/health")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         documents = {"/openapi.json": OPENAPI, "/v2/models/net": METADATA, "/health": {}}
         document = documents.get(self.path)
         self._answer(200 if document is not None else 404, document)
@@ -302,6 +308,13 @@ def test_a_refused_payload_is_shown_with_the_answer(url) -> None:
         fly(url, Kind("k", "POST", (body_of(age=50, sex="f"),), expect="4xx"))
     with pytest.raises(PayloadRejected, match="status 404"):
         fly(url, Kind("k", "GET", (Prepared("/gone"),)))
+
+
+def test_a_redirect_is_not_what_is_to_be_loaded_unless_expected(url) -> None:
+    with pytest.raises(PayloadRejected, match=f"/moved: status 307, a redirect to {url}/health"):
+        fly(url, Kind("k", "GET", (Prepared("/moved"),)))
+    tried = fly(url, Kind("k", "GET", (Prepared("/moved"),), expect="3xx"))
+    assert [t.status for t in tried] == [307]
 
 
 def test_targets_that_do_not_answer_are_told_with_what_was_tried() -> None:
