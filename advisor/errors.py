@@ -7,6 +7,7 @@ AdvisorError                     exit  the person sees one sentence and what to 
 ├── PayloadRejected               2    the target refuses the requests, before any load: status, body excerpt
 ├── TargetBusy                    2    another run holds the target
 ├── EngineFailed                  3    the load generator died or broke its protocol
+├── RunOver                       2    a run that is to be stopped has already ended
 └── NotFound                      2    no such target or run
 """
 
@@ -50,6 +51,10 @@ class EngineFailed(AdvisorError):  # noqa: N818
     """The load generator ended before its work did."""
 
     exit_code = 3
+
+
+class RunOver(AdvisorError):  # noqa: N818
+    """The run has already ended."""
 
 
 class NotFound(AdvisorError):  # noqa: N818

@@ -24,6 +24,7 @@ MEDIA_TYPE = "application/problem+json"
 _STATUS: Mapping[type[AdvisorError], tuple[str, int]] = {
     errors.NotFound: ("not-found", HTTPStatus.NOT_FOUND),
     errors.TargetBusy: ("target-busy", HTTPStatus.CONFLICT),
+    errors.RunOver: ("run-over", HTTPStatus.CONFLICT),
     errors.NotAllowed: ("not-allowed", HTTPStatus.FORBIDDEN),
     errors.PayloadRejected: ("payload-rejected", HTTPStatus.UNPROCESSABLE_ENTITY),
     errors.ConfigurationError: ("configuration-error", HTTPStatus.BAD_REQUEST),

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.cron import local_time
 from advisor.domain import Capacity, Run, RunStatus, VerdictStatus
-from advisor.errors import AdvisorError, NotFound, TargetBusy
+from advisor.errors import AdvisorError, NotFound, RunOver, TargetBusy
 from advisor.service.bus import Feed, RunEvent
 from advisor.service.conduct import Conduct, Tools
 from advisor.service.keeper import Keeper
@@ -165,15 +165,17 @@ class Coordinator:
         """Stop a run of this or any other advisor of the store, within 2 s; what it measured is kept.
 
         Raises:
-            NotFound: no such run, or it is over.
+            NotFound: no such run.
+            RunOver: it has already ended.
         """
         active = self._active.get(run_id)
         if active is not None:
             active.ask_to_stop(reason)
         elif not await self._threads(self._store.runs.ask_to_stop, run_id, reason):
             run = await self._threads(self._store.runs.head, run_id)
-            state = f"is over: {run.status.value}" if run else "does not exist"
-            raise NotFound(f"run '{run_id}' {state}")
+            if run is None:
+                raise NotFound(f"run '{run_id}' does not exist")
+            raise RunOver(f"run '{run_id}' is over: {run.status.value}")
 
     async def wait(self, run_id: str) -> Run:
         """The run with its stages, once it is over.

@@ -11,7 +11,14 @@ import psutil
 import pytest
 
 from advisor.domain import Outcome, RunStatus, VerdictStatus
-from advisor.errors import NotAllowed, NotFound, PayloadRejected, TargetBusy, TargetUnreachable
+from advisor.errors import (
+    NotAllowed,
+    NotFound,
+    PayloadRejected,
+    RunOver,
+    TargetBusy,
+    TargetUnreachable,
+)
 from advisor.service.app import Advisor
 from advisor.service.bus import News, RunEvent
 from advisor.service.options import RunOptions
@@ -78,7 +85,7 @@ def test_an_abort_ends_the_load_within_two_seconds_and_keeps_what_was_measured(c
             assert len(ended.stages[0].log) > 40
             assert ended.verdict is not None
             assert ended.verdict.status is not VerdictStatus.VALID
-            with pytest.raises(NotFound, match="is over: aborted"):
+            with pytest.raises(RunOver, match="is over: aborted"):
                 await advisor.abort_run(run.run_id)
 
     asyncio.run(scenario())
