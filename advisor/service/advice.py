@@ -226,7 +226,7 @@ def _inconclusive(run: Run) -> str:
     """With the verdict's reasons, but for the one that a refusal says anyway."""
     said = run.capacity.reason if isinstance(run.capacity, Refusal) else None
     reasons = [reason for reason in (run.verdict.reasons if run.verdict else ()) if reason != said]
-    text = f"no run was valid yet; run {run.run_id} was inconclusive"
+    text = f"no capacity run was valid yet; run {run.run_id} was inconclusive"
     return f"{text}: {'; '.join(reasons)}" if reasons else text
 
 
