@@ -13,6 +13,10 @@ from exporters.proxy.server import Limits
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|m|h)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _OBJECTIVE = re.compile(r"(?P<first>ttft_)?p\d{1,2}(?:\.\d+)?|(?P<first3>ttft_)?p99\d+")
+# what Kubernetes puts into every container of a namespace that has a service called exporter or exporter-…
+_SERVICE_LINK = re.compile(
+    r"EXPORTER_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
 
 
 class UsageError(Exception):
@@ -144,7 +148,7 @@ def from_environment(environment: Mapping[str, str], options: Sequence[str]) -> 
     """
     known = {variable(option): option for option in options}
     given = {key: value for key, value in environment.items() if key.startswith("EXPORTER_") and value}
-    unknown = sorted(given.keys() - known.keys())
+    unknown = sorted(key for key in given.keys() - known.keys() if not _SERVICE_LINK.fullmatch(key))
     if unknown:
         raise UsageError(f"{unknown[0]} is not a setting; there are {', '.join(sorted(known))}")
-    return {known[key]: value for key, value in given.items()}
+    return {known[key]: value for key, value in given.items() if key in known}

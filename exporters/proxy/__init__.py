@@ -1,6 +1,7 @@
 """The measuring reverse proxy: HTTP/1.1, streaming both ways, nothing buffered but heads.
 
-heads, chunked        what the bytes mean (pure)
+heads, chunked        what the bytes mean, and where a body ends (pure)
+routes, replies       which model a path is for; what the proxy answers itself (pure)
 admission             who may be executed, who waits, who is turned away (pure)
 streams               tokens in a streamed answer (pure)
 client, upstream      one protocol object for each side of the wire

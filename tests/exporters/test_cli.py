@@ -83,6 +83,20 @@ def test_the_environment_gives_what_options_do_not() -> None:
     assert settings.objectives.latency == (0.15, 0.3)
 
 
+def test_links_to_a_kubernetes_service_called_exporter_are_not_settings() -> None:
+    environment = {
+        "EXPORTER_SERVICE_HOST": "10.0.0.1",
+        "EXPORTER_SERVICE_PORT": "8081",
+        "EXPORTER_SERVICE_PORT_HTTP": "8081",
+        "EXPORTER_PORT": "tcp://10.0.0.1:8081",
+        "EXPORTER_PORT_8081_TCP": "tcp://10.0.0.1:8081",
+        "EXPORTER_PORT_8081_TCP_PROTO": "tcp",
+        "EXPORTER_IRIS_SERVICE_HOST": "10.0.0.2",
+        "EXPORTER_IRIS_PORT_80_TCP_ADDR": "10.0.0.2",
+    }
+    assert read_settings(UPSTREAM, environment) == read_settings(UPSTREAM, {})
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "says"),
     [

@@ -35,8 +35,7 @@ def measure(*, quick: bool = False) -> Result:
 
 def _measure(here: Path, started: Any, *, few: bool) -> Result:
     upstream = started.upstream()
-    metrics_port = free_port()
-    sidecar = started.exporter(upstream.port, metrics=metrics_port)
+    sidecar = started.exporter(upstream.port)
     haproxy, nginx = started.haproxy(upstream.port), started.nginx(upstream.port)
     rivals = [sidecar, haproxy, nginx]
     rss_idle = sidecar.rss_mib()
@@ -65,20 +64,28 @@ def _measure(here: Path, started: Any, *, few: bool) -> Result:
             measures.rounds(1 if few else 3, rivals, load(4, 1, 1_000_000))
         ),
         "connections_512": measures.cpu_per_request(
-            measures.rounds(1 if few else 2, rivals, load(512, 2, 1024))
+            measures.rounds(2 if few else 5, rivals, load(512, 1, 1024))
         ),
         "added_p50": measures.added_p50(here, started, upstream, rivals, 1 if few else 4),
         "metrics": measures.metrics_cost(),
         "scrape": measures.scrape_cost(),
-        "scrape_visibility": measures.scrape_visibility(sidecar, metrics_port),
         "rss_mib": {
             "sidecar_idle": round(rss_idle, 1),
             **{f"{rival.name}_after": round(rival.rss_mib(), 1) for rival in rivals},
         },
     }
-    model = started.model_server()
-    streams = [model, started.exporter(model.port), started.haproxy(model.port), started.nginx(model.port)]
+    server = started.model_server()
+    streams = [
+        server,
+        started.exporter(server.port),
+        started.haproxy(server.port),
+        started.nginx(server.port),
+    ]
     result["stream_lag"] = measures.stream_lag(streams)
+    metrics_port = free_port()
+    models = [option for model in measures.MODELS for option in ("--models", model)]
+    many = started.exporter(upstream.port, *models, metrics=metrics_port)
+    result["scrape_visibility"] = measures.scrape_visibility(many, metrics_port)
     return result
 
 

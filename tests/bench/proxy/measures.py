@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 import statistics
+import subprocess
+import sys
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def rounds(
 
 
 def cpu_per_request(seen: dict[str, list[tuple[Load, float]]]) -> dict[str, dict[str, float]]:
-    """Microseconds for each request; the ratio with HAProxy is the median of ratios within a round."""
+    """Microseconds for each request; ratios with HAProxy are medians of the ratios within a round."""
     micro = {name: [cpu / load.requests * 1e6 for load, cpu in runs] for name, runs in seen.items()}
     return {
         name: {
@@ -45,6 +47,9 @@ def cpu_per_request(seen: dict[str, list[tuple[Load, float]]]) -> dict[str, dict
             "requests_per_second": round(median([load.rate for load, _ in seen[name]])),
             "p50_ms": round(median([load.p50 for load, _ in seen[name]]) * 1e3, 3),
             "p99_ms": round(median([load.p99 for load, _ in seen[name]]) * 1e3, 2),
+            "p99_ratio_haproxy": round(
+                median([a.p99 / b.p99 for (a, _), (b, _) in zip(seen[name], seen["haproxy"], strict=True)]), 2
+            ),
             "errors": sum(load.errors for load, _ in seen[name]),
         }
         for name, values in micro.items()
@@ -124,7 +129,7 @@ def metrics_cost() -> dict[str, float]:
 
 def scrape_cost() -> dict[str, float]:
     """Milliseconds to render some 2 000 series."""
-    meter = Meter("bench", [f"model-{i}" for i in range(7)], objectives=[0.15])
+    meter = Meter("bench", MODELS, objectives=[0.15])
     for model in meter.models:
         for outcome in range(6):
             model.begin(0.0, 0.0)
@@ -139,42 +144,46 @@ def scrape_cost() -> dict[str, float]:
     return {"series": series, "ms": round(median(times[1:]) * 1e3, 2), "first_ms": round(times[0] * 1e3, 2)}
 
 
-def scrape_visibility(sidecar: Rival, metrics_port: int, seconds: float = 2.0) -> dict[str, float]:
-    """Latency of paced requests, in turns without and with 20 scrapes a second."""
+SCRAPER = """
+import time, urllib.request
+while True:
+    with urllib.request.urlopen("http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        answer.read()
+    time.sleep(0.05)
+"""
+MODELS = [f"model-{i}" for i in range(7)]  # with every outcome of each: some 2 000 series
+
+
+def scrape_visibility(sidecar: Rival, metrics_port: int, seconds: float = 4.0) -> dict[str, float]:
+    """Latency of requests, in turns without and with 20 scrapes a second by a process of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", sidecar.port)
-    seen: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(8):
-        scraped = turn % 2 == 1
-        end = time.monotonic() + seconds / 4
-        next_scrape = time.monotonic()
-        while time.monotonic() < end:
-            if scraped and time.monotonic() >= next_scrape:
-                _scrape_aside(metrics_port)
-                next_scrape = time.monotonic() + 0.05
-            begin = time.perf_counter()
-            connection.request("POST", "/predict", body=b"x" * 1024)
-            connection.getresponse().read()
-            seen[scraped].append(time.perf_counter() - begin)
-    connection.close()
-    quantile = {
-        (scraped, q): statistics.quantiles(values, n=100)[q - 1] * 1e6
-        for scraped, values in seen.items()
-        for q in (50, 99)
-    }
+
+    def ask(path: str) -> None:
+        connection.request("POST", path, body=b"x" * 1024)
+        connection.getresponse().read()
+
+    for model in MODELS:
+        ask(f"/v2/models/{model}/infer")
+    scraper = subprocess.Popen([sys.executable, "-c", SCRAPER.format(port=metrics_port)])
+    try:
+        time.sleep(1.0)  # the interpreter starts, and the first scrape is done
+        seen: dict[bool, list[float]] = {False: [], True: []}
+        for turn in range(10):
+            scraped = turn % 2 == 1
+            scraper.send_signal(signal.SIGCONT if scraped else signal.SIGSTOP)
+            end = time.monotonic() + seconds / 10
+            while time.monotonic() < end:
+                begin = time.perf_counter()
+                ask("/v2/models/model-0/infer")
+                seen[scraped].append(time.perf_counter() - begin)
+    finally:
+        scraper.kill()
+        scraper.wait()
+        connection.close()
+    quantiles = {scraped: statistics.quantiles(values, n=100) for scraped, values in seen.items()}
     return {
-        "p50_us_alone": round(quantile[False, 50]),
-        "p50_us_scraped": round(quantile[True, 50]),
-        "p99_us_alone": round(quantile[False, 99]),
-        "p99_us_scraped": round(quantile[True, 99]),
+        "p50_us_alone": round(quantiles[False][49] * 1e6),
+        "p50_us_scraped": round(quantiles[True][49] * 1e6),
+        "p95_us_alone": round(quantiles[False][94] * 1e6),
+        "p95_us_scraped": round(quantiles[True][94] * 1e6),
     }
-
-
-def _scrape_aside(port: int) -> None:
-    """Ask for the metrics and do not wait: the sidecar renders while requests come."""
-    import threading
-
-    def read() -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            answer.read()
-
-    threading.Thread(target=read, daemon=True).start()

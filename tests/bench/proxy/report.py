@@ -51,8 +51,8 @@ def _latency(figures: Figures) -> list[Row]:
         )
     ]
     for key, what in (("connections_512", "p99, 512 connections"), ("cpu_1mb_c4", "p99, 1 MB POST")):
-        ratio = figures[key]["sidecar"]["p99_ms"] / figures[key]["haproxy"]["p99_ms"]
-        found.append(_row(what, f"{ratio:.2f} × HAProxy", "≤ 2 ×", met=ratio <= 2))
+        ratio = figures[key]["sidecar"]["p99_ratio_haproxy"]
+        found.append(_row(what, f"{ratio} × HAProxy", "≤ 2 ×", met=ratio <= 2))
     found.append(_row("errors in these loads", str(errors), "0", met=errors == 0))
     found.append(
         _row(
@@ -93,7 +93,7 @@ def _metrics(figures: Figures) -> list[Row]:
         _row(
             "request p50 with 20 scrapes/s",
             f"{seen['p50_us_scraped']} µs, without {seen['p50_us_alone']} µs"
-            f" (p99 {seen['p99_us_scraped']} and {seen['p99_us_alone']})",
+            f" (p95 {seen['p95_us_scraped']} and {seen['p95_us_alone']})",
             "invisible",
             met=seen["p50_us_scraped"] <= 1.1 * seen["p50_us_alone"],
         ),
