@@ -155,14 +155,14 @@ def mixed(rng):
     c, s = _pick(rng, 1, 2, 4), _log_uniform(rng, 0.015, 0.06)
     share, factor = float(rng.uniform(0.05, 0.2)), float(rng.uniform(4, 12))
 
-    def work_of(rng, n):
-        mean = s / (1 - share + share * factor)
-        slow = rng.random(n) < share
-        work = lognormal(rng, mean, 0.3, n)
-        return np.where(slow, work * factor, work)
+    def run(arrival, seed):
+        first, second = _streams(seed, 2)
+        work = lognormal(first, s / (1 - share + share * factor), 0.3, arrival.size)
+        work = np.where(second.random(arrival.size) < share, work * factor, work)
+        return kernels.first_in_first_out(arrival, work, c, -1, NONE, 1.0, NONE, 0.0)
 
     name = f"{c} workers, {s * 1e3:.1f} ms, {share:.0%} take {factor:.1f} times as long"
-    return Server("mixed", name, s, c / s, _fifo(work_of, c))
+    return Server("mixed", name, s, c / s, run)
 
 
 def noisy(rng):

@@ -15,7 +15,7 @@ _BUSY, _CALM = 0.8, 0.4  # quantiles of the number present at arrival: above the
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """ln of the mean work of those that met many others over that of those that met few; its error."""
+    """ln of the mean work of those that met many others over that of the rest; its standard error."""
 
     shift: float
     error: float
@@ -28,10 +28,8 @@ class Dependence:
     def __str__(self) -> str:
         """The finding in words."""
         more = "more" if self.shift > 0 else "less"
-        return (
-            f"requests that met many others seem to have been {abs(np.expm1(self.shift)):.0%} {more} work than "
-            "those that met few"
-        )
+        share = abs(np.expm1(self.shift))
+        return f"requests that met many others seem {share:.0%} {more} work than those that met few"
 
 
 def load_dependence(work: Floats, met: Ints) -> Dependence:

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from advisor.capacity.identification.model import ServerModel
 from advisor.capacity.identification.timeline import ANSWERED
-from advisor.domain import Arrivals, Floats, RequestLog, StageResult
+from advisor.domain import Arrivals, Floats, Outcome, RequestLog, StageResult
 
 _REPLICAS = 60
 _FEWEST = 40  # requests below which a stage says nothing about a tail
@@ -123,8 +123,9 @@ def _load(log: RequestLog, span: Span, quantile: float) -> _Load | None:
     answered = inside & np.isin(log.outcome, ANSWERED)
     if np.count_nonzero(answered) < _FEWEST:
         return None
-    rate = np.count_nonzero(inside) / (span.end - span.start)
-    return _Load(span, np.sort(log.sent[inside]), rate, float(np.quantile(log.service[answered], quantile)))
+    reached = answered | (inside & (log.outcome == Outcome.REJECTED))
+    rate = np.count_nonzero(reached) / (span.end - span.start)
+    return _Load(span, np.sort(log.sent[reached]), rate, float(np.quantile(log.service[answered], quantile)))
 
 
 def _replayed(
