@@ -59,7 +59,7 @@ def recommend(
     import asyncio
 
     from advisor.cli import console
-    from advisor.cli.outcome import advice_exit_code
+    from advisor.cli.outcome import DONE, INCONCLUSIVE, advice_exit_code
     from advisor.settings import load
 
     if demand is not None and not 0 < demand < float("inf"):
@@ -68,8 +68,8 @@ def recommend(
     settings.target(target)
     with console.log_to_file():
         advice = asyncio.run(_ask(settings, target, demand, slo or []))
-    _print(advice, Form.JSON if json else form, settings)
-    raise typer.Exit(advice_exit_code(advice))
+    printed = _print(advice, Form.JSON if json else form, settings)
+    raise typer.Exit(advice_exit_code(advice) or (DONE if printed else INCONCLUSIVE))
 
 
 async def _ask(
@@ -83,7 +83,8 @@ async def _ask(
         return await advisor.recommendation(target, demand_rps=demand, slo=asked)
 
 
-def _print(advice: Recommendation, form: Form, settings: AdvisorSettings) -> None:
+def _print(advice: Recommendation, form: Form, settings: AdvisorSettings) -> bool:
+    """False when there is nothing to write a manifest from: a pipe must not take that for success."""
     from advisor.api.formats import Format, written
     from advisor.cli import console
     from advisor.errors import NotFound
@@ -91,10 +92,11 @@ def _print(advice: Recommendation, form: Form, settings: AdvisorSettings) -> Non
 
     if form is Form.TABLE:
         console.out().print(recommendation_table(advice))
-        return
+        return True
     try:
         text = written(advice, Format(form.value), settings)
     except NotFound as error:  # nothing was measured that a manifest could hold
         console.show_error(error)
-    else:
-        print(text, end="", flush=True)
+        return False
+    print(text, end="", flush=True)
+    return True

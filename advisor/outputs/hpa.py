@@ -22,8 +22,7 @@ def hpa_object(advice: Recommendation, policy: ScalingPolicy) -> dict[str, Any]:
     """
     autoscaling = advice.autoscaling
     if autoscaling is None:
-        why = " ".join((*advice.reasons, *advice.warnings)) or "no signal is advised"
-        raise NotFound(f"no HPA for '{advice.target}': {why}")
+        raise NotFound(f"no HPA for '{advice.target}': {kubernetes.why_none(advice)}")
     scaled = kubernetes.reference(advice, policy)
     least, most = kubernetes.bounds(advice, policy)
     metrics = [_metric(autoscaling.chosen, advice, policy)]

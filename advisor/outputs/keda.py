@@ -24,8 +24,7 @@ def keda_object(
     """
     autoscaling = advice.autoscaling
     if autoscaling is None:
-        why = " ".join((*advice.reasons, *advice.warnings)) or "no signal is advised"
-        raise NotFound(f"no ScaledObject for '{advice.target}': {why}")
+        raise NotFound(f"no ScaledObject for '{advice.target}': {kubernetes.why_none(advice)}")
     scaled = kubernetes.reference(advice, policy)
     least, most = kubernetes.bounds(advice, policy)
     signals = [autoscaling.chosen, *([autoscaling.secondary] if autoscaling.secondary else [])]

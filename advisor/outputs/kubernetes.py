@@ -8,6 +8,7 @@ import textwrap
 
 from advisor.domain import Autoscaling, Capacity, Recommendation, Replicas
 from advisor.scaling.policy import Reference, ScalingPolicy
+from advisor.scaling.recommend import NO_SIGNAL
 from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
 from exporters import names
 
@@ -73,6 +74,12 @@ def behavior(autoscaling: Autoscaling) -> dict[str, object]:
         },
         "scaleDown": {"stabilizationWindowSeconds": autoscaling.down_window_seconds},
     }
+
+
+def why_none(advice: Recommendation) -> str:
+    """Why the advice names no signal to scale on: nothing was measured, or none of them is of use."""
+    signals = [warning for warning in advice.warnings if warning.startswith(NO_SIGNAL)]
+    return " ".join(signals or advice.reasons or advice.warnings) or "no signal is advised"
 
 
 def comments(lines: list[str], width: int = 100) -> str:

@@ -25,6 +25,7 @@ from advisor.scaling.sizing import replicas_for, size
 from advisor.scaling.target import LoadTarget, load_target
 
 DOWN_WINDOW = 300
+NO_SIGNAL = "no signal can be scaled on"
 
 
 def recommend(
@@ -65,8 +66,8 @@ def recommend(
     autoscaling = choose(capacity, policy, load, down_window)
     if autoscaling is None:
         warnings.append(
-            "no signal can be scaled on: the CPU does not stand for the load, and no metrics adapter "
-            "(KEDA or prometheus-adapter) serves the request rate"
+            f"{NO_SIGNAL}: no metrics adapter (KEDA or prometheus-adapter) serves the request rate, and "
+            f"not cpu: {signal.cpu(capacity, policy, load.rps).why}"
         )
     elif demand is not None:
         count = min(max(replicas_for(demand.rps, load.rps), policy.min_replicas), policy.max_replicas)

@@ -8,6 +8,10 @@ import pytest
 
 from advisor.cli import app, main
 from advisor.cli.run import Scenario
+from advisor.domain import Limit, Recommendation
+from advisor.scaling.policy import ScalingPolicy
+from advisor.scaling.recommend import recommend
+from tests.scaling.advice import NOW, SLO, capacity
 
 HERE = ["--url", "http://127.0.0.1:9/", "--slo", "p95=1s"]
 
@@ -109,6 +113,20 @@ def test_advice_without_a_measurement_is_refused_with_3(type_in, tmp_path):
     code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--format", "hpa")
     assert (code, out) == (3, "")
     assert "no HPA for 'a'" in err
+
+
+def test_a_manifest_that_cannot_be_is_no_success(type_in, tmp_path, monkeypatch):
+    (tmp_path / "advisor.yaml").write_text(CONFIG)
+    sleeping = capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS)
+
+    async def advice(*_: object) -> Recommendation:
+        return recommend("a", SLO, ScalingPolicy(metrics_adapter=False), sleeping, now=NOW)
+
+    monkeypatch.setattr("advisor.cli.recommend._ask", advice)
+    code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--format", "hpa")
+    assert (code, out) == (3, "")
+    assert "no HPA for 'a': no signal can be scaled on" in err
+    assert type_in("recommend", "a", "--config", "advisor.yaml")[0] == 0
 
 
 def test_version_and_help(type_in):

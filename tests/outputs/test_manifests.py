@@ -106,7 +106,7 @@ def test_no_signal_no_manifest_but_the_reason():
     policy = replace(POLICY, metrics_adapter=False)
     advice = advise(policy, capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS))
     for render in (hpa_yaml, keda_yaml):
-        with pytest.raises(NotFound, match="no signal can be scaled on"):
+        with pytest.raises(NotFound, match="': no signal can be scaled on"):
             render(advice, policy)
 
 

@@ -41,6 +41,7 @@ def test_without_an_adapter_a_sleeping_server_gets_no_signal_but_its_replicas():
     assert advice.autoscaling is None
     assert advice.replicas.recommended == 9
     assert "no signal can be scaled on" in advice.warnings[-1]
+    assert "not cpu: the model uses 0.03 cores" in advice.warnings[-1]
 
 
 def test_no_capacity_yet():
