@@ -28,7 +28,17 @@ from advisor.capacity.regression import (
     regress_stages,
     regress_windows,
 )
-from advisor.domain import Capacity, CurvePoint, Evidence, Refusal, RequestLog, Slo, StageResult, Window
+from advisor.domain import (
+    Capacity,
+    CurvePoint,
+    Evidence,
+    Limit,
+    Refusal,
+    RequestLog,
+    Slo,
+    StageResult,
+    Window,
+)
 
 _FARTHEST = 2.0  # times the top load
 _NOTABLE = 0.03  # a smaller move is sampling noise, no warning
@@ -280,10 +290,14 @@ def _regressed(
 ) -> Capacity:
     fit = found.estimate
     demand = found.demand
-    ceiling = demand.ceiling(context.cpu_limit_cores) if demand and context.cpu_limit_cores else None
-    diagnosis = bottleneck.diagnose(
-        bottleneck.symptoms(stages, fit.binding, None, demand, context.cpu_limit_cores, ceiling)
+    # The most that was seen: the CPU's own ceiling would make a CPU limit of every server.
+    most = max(
+        [fit.rps, *(result.completed_rps or 0.0 for result in stages if result.end - result.start >= 1)]
     )
+    diagnosis = bottleneck.diagnose(
+        bottleneck.symptoms(stages, fit.binding, None, demand, context.cpu_limit_cores, most)
+    )
+    ceiling = demand.ceiling(context.cpu_limit_cores) if demand and context.cpu_limit_cores else None
     warnings = [*found.notes, *diagnosis.notes]
     if unexplained is not None:
         warnings.insert(0, f"from the regression alone: {unexplained.reason}")
@@ -304,7 +318,7 @@ def _regressed(
         in_flight=at_capacity.in_flight if at_capacity is not None else None,
         cpu_cores=demand.cores(fit.rps) if demand is not None else None,
         cpu_idle_cores=demand.idle if demand is not None else None,
-        saturation_rps=ceiling,
+        saturation_rps=ceiling if diagnosis.limit is Limit.CPU else None,
         server="a latency curve",
         why=diagnosis.why,
         remedies=diagnosis.remedies,

@@ -17,7 +17,7 @@ from advisor.capacity.agreement import (
 from advisor.capacity.estimate import Quick, estimate, estimate_production, quick_estimate
 from advisor.capacity.identification import Replay, ReplayedStage, identify
 from advisor.capacity.regression import Estimate
-from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage
+from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage, Window
 from tests.capacity.loads import Queue, capacity, slo
 from tests.simulator.experiment import Experiment
 from tests.simulator.servers import draw
@@ -163,6 +163,17 @@ def test_a_fit_may_not_call_hopeless_what_was_seen_to_hold():
     assert not held_somewhere([], slo(0.1))
 
 
+def windows_of(result, each, limit):
+    """One-second windows in which each answer took `each` core-seconds, 1 % of a core aside."""
+    windows = []
+    for k in range(int(result.end - result.start)):
+        start = result.start + k
+        done = float(((result.log.end >= start) & (result.log.end < start + 1)).sum())
+        cores = 0.01 + min(each * done, limit)
+        windows.append(Window(start, start + 1, {"ok": done}, cpu_cores=cores, cpu_limit_cores=limit))
+    return tuple(windows)
+
+
 @pytest.mark.parametrize("solve", [estimate, quick_estimate])
 def test_last_in_first_out_is_answered_by_the_regression(solve):
     """No form of the identification serves the newest first: it calls this server hopeless, or unlimited."""
@@ -175,6 +186,29 @@ def test_last_in_first_out_is_answered_by_the_regression(solve):
         run.run(Stage("knee", Arrivals.POISSON, 200.0, share * truth))
     found = solve(run.history, Slo((LatencyBound(0.95, seconds),)))
     assert found.rps == pytest.approx(truth, rel=0.15)
+
+
+def test_a_regression_calls_only_that_cpu_used_up_which_was_seen_to_be():
+    """The law's own ceiling is where the CPU would be used up, whatever the server is limited by."""
+    server = draw("last_in_first_out", 201)
+    objective = Slo((LatencyBound(0.95, 2 * unloaded(server)),))
+    rate = truth_of(server, [(0.95, 2 * unloaded(server))], requests=20_000, replicas=2).rate
+    run = Experiment(server, seed=1)
+    run.run(Stage("single", Arrivals.SINGLE, 10.0))
+    for share in (0.5, 0.8, 1.2, 1.0, 0.9):
+        run.run(Stage("knee", Arrivals.POISSON, 100.0, share * rate))
+
+    def found(each: float) -> Capacity:
+        stages = [replace(result, windows=windows_of(result, each, 2.0)) for result in run.history]
+        answer = estimate(stages, objective)
+        assert answer.method == "regression"
+        return answer
+
+    sleeping, busy = found(0.001), found(1.9 / rate)
+    assert sleeping.limited_by is not Limit.CPU, sleeping.why
+    assert sleeping.saturation_rps is None
+    assert busy.limited_by is Limit.CPU, busy.why
+    assert busy.saturation_rps is not None
 
 
 def methods(rps, interval, bracketed=True):
