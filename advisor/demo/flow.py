@@ -226,7 +226,8 @@ def show_advice(console: Console, client: httpx.Client) -> None:
         )
     if advice["autoscaling"]:
         manifest = client.get(f"/recommendations/{TARGET}/hpa.yaml", params=query).text
-        console.print(Syntax(manifest, "yaml", background_color="default", word_wrap=True))
+        coloured = Syntax(manifest, "yaml", background_color="default").highlight(manifest)
+        console.print(coloured, soft_wrap=True)  # a broken comment would be no YAML when it is copied
 
 
 def _leave_open(console: Console, base: str, ports: Ports) -> None:
