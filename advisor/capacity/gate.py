@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from advisor.capacity.compare import MAX_REGRESSION, Change, Comparison, compare
 from advisor.capacity.conditions import differences
-from advisor.domain import Capacity, Refusal, Run, Slo, VerdictStatus
+from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, VerdictStatus
+from advisor.loadtest.verdict import PRECISION, examine
 from advisor.units import format_seconds
 
 
@@ -57,8 +58,9 @@ def check(
     """Passed, failed or inconclusive, with the sentences that decide it, most serious first.
 
     `baseline`: the newest valid run of that version, None when there is none; `candidate`: the run of the new
-    one, None when there is none. A capacity that regressed fails only on valid evidence of the same
-    conditions. An objective that the candidate meets at no rate fails by itself. `now` in Unix seconds;
+    one, None when there is none. A release passes on valid evidence alone. A capacity that regressed fails
+    also where the only objection is that more requests would tell it more precisely: the comparison has that
+    in its interval. An objective that the candidate meets at no rate fails by itself. `now` in Unix seconds;
     a baseline older than `stale_after` seconds is told.
     """
     comparison = None
@@ -66,14 +68,7 @@ def check(
     if isinstance(baseline_capacity, Capacity) and isinstance(new, Capacity):
         comparison = compare(baseline_capacity, new, max_regression=question.max_regression)
     doubts = list(_doubts(question, baseline, baseline_capacity, candidate))
-    said = [comparison.why] if comparison else []
-    if candidate is not None and _out_of_reach(candidate):
-        assert isinstance(candidate.capacity, Refusal)
-        status, reasons = CheckStatus.FAILED, [candidate.capacity.reason, *doubts]
-    elif comparison is None or doubts:
-        status, reasons = CheckStatus.INCONCLUSIVE, [*doubts, *said]
-    else:
-        status, reasons = _status(comparison), said
+    status, reasons = _decide(candidate, comparison, doubts)
     return Check(
         question,
         status,
@@ -86,10 +81,19 @@ def check(
     )
 
 
-def _status(comparison: Comparison) -> CheckStatus:
-    if comparison.status is Change.INCONCLUSIVE:
-        return CheckStatus.INCONCLUSIVE
-    return CheckStatus.FAILED if comparison.status is Change.REGRESSED else CheckStatus.PASSED
+def _decide(
+    candidate: Run | None, comparison: Comparison | None, doubts: list[str]
+) -> tuple[CheckStatus, list[str]]:
+    if candidate is not None and _out_of_reach(candidate):
+        assert isinstance(candidate.capacity, Refusal)
+        return CheckStatus.FAILED, [candidate.capacity.reason, *doubts]
+    if candidate is None or comparison is None:
+        return CheckStatus.INCONCLUSIVE, doubts
+    if comparison.status is Change.REGRESSED and _imprecise(candidate).issuperset(doubts):
+        return CheckStatus.FAILED, [comparison.why, *doubts]
+    if doubts or comparison.status is Change.INCONCLUSIVE:
+        return CheckStatus.INCONCLUSIVE, [*doubts, comparison.why]
+    return CheckStatus.PASSED, [comparison.why]
 
 
 def _out_of_reach(run: Run) -> bool:
@@ -113,14 +117,28 @@ def _doubts(
             f" ({candidate.reason})" if candidate.reason else ""
         )
     elif candidate.verdict.status is not VerdictStatus.VALID:
-        for reason in candidate.verdict.reasons:
-            yield f"the evidence is {candidate.verdict.status.value}: {reason}"
+        yield from (_told(candidate.verdict.status, reason) for reason in candidate.verdict.reasons)
     elif isinstance(candidate.capacity, Refusal) and not candidate.capacity.infeasible:
         yield candidate.capacity.reason
     if candidate.slo != question.slo:
         yield f"run {candidate.run_id} was measured under another objective: measure this version again"
     if baseline is not None:
         yield from differences(baseline, candidate)
+
+
+def _imprecise(run: Run) -> set[str]:
+    """What is held against the run only because its interval is wide: the comparison has that in it."""
+    cut_short = run.reason if run.status is not RunStatus.DONE else None
+    examined = examine(run.stages, run.slo, run.capacity, cut_short=cut_short)
+    return {
+        _told(VerdictStatus.INCONCLUSIVE, e.objection.reason)
+        for e in examined
+        if e.rule == PRECISION and e.objection is not None
+    }
+
+
+def _told(status: VerdictStatus, reason: str) -> str:
+    return f"the evidence is {status.value}: {reason}"
 
 
 def _warnings(

@@ -9,11 +9,13 @@ import pytest
 from advisor.capacity.compare import Change
 from advisor.capacity.gate import CheckStatus, Question, check
 from advisor.domain import LatencyBound, Refusal, Run, RunStatus, Slo, Verdict, VerdictStatus, Window
+from advisor.loadtest.verdict import judge
 from tests.loadtest.build import poisson_log, result_of
 from tests.scaling.advice import NOW, SLO, capacity
 
 VALID = Verdict(VerdictStatus.VALID)
 DAY = 86400.0
+RNG = np.random.default_rng
 QUESTION = Question("heart", SLO, "v12", "v13")
 
 
@@ -147,3 +149,31 @@ def test_a_baseline_that_cannot_be_computed_for_the_objective_does_not_pass():
     found = asked(run("v12"), run("v13"), Refusal("the stored fit does not reach p95 ≤ 10 ms"))
     assert found.status is CheckStatus.INCONCLUSIVE
     assert "does not reach p95 ≤ 10 ms" in found.reasons[0]
+
+
+def wide(rps):
+    """Known to ± 15 %: the verdict wants more requests."""
+    found = capacity(rps=rps, interval=(rps * math.exp(-0.15), rps * math.exp(0.15)))
+    singles = result_of(poisson_log(20, 5, lambda t, rng: np.full(t.size, 0.02), RNG(2)), 20, 5, "confirm 1")
+    verdict = judge((singles,), SLO, found)
+    return run("v13", verdict=verdict, found=found, stages=(singles,))
+
+
+def test_a_clear_regression_fails_although_more_requests_would_tell_it_more_precisely():
+    candidate = wide(40.0)
+    assert candidate.verdict.status is VerdictStatus.INCONCLUSIVE
+    found = asked(run("v12"), candidate)
+    assert found.status is CheckStatus.FAILED
+    assert found.reasons[0] == found.comparison.why
+    assert "the capacity is known to ± 15 %" in found.reasons[1]
+
+
+def test_imprecise_evidence_never_passes_and_other_objections_never_fail():
+    assert asked(run("v12"), wide(90.0)).status is CheckStatus.INCONCLUSIVE
+    doubtful = wide(40.0)
+    verdict = dataclasses.replace(
+        doubtful.verdict, reasons=(*doubtful.verdict.reasons, "the halves disagree")
+    )
+    found = asked(run("v12"), dataclasses.replace(doubtful, verdict=verdict))
+    assert found.comparison.status is Change.REGRESSED
+    assert found.status is CheckStatus.INCONCLUSIVE

@@ -14,6 +14,7 @@ from advisor.loadtest.verdict.stability import halves_agree, warmed_up
 from advisor.loadtest.verdict.sufficiency import interval_width, undecided
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
+PRECISION = "enough requests for the interval"  # the rule that asks for more of the same evidence
 OVERLOAD = frozenset({"burst"})  # meant to be above saturation: its numbers only tell the server's form
 
 
@@ -92,7 +93,7 @@ def _capacity_rules(
     confirmed = [r for r in steady if _kind(r) == "confirm"]
     width = interval_width(found, sum(len(r.log) for r in near), precision)
     return [
-        Examined("enough requests for the interval", width),
+        Examined(PRECISION, width),
         *(Examined("both halves agree", halves_agree(r, slo), r.stage.name) for r in confirmed),
         Examined("the methods agree", _at_the_edge(found)),
         Examined("a soak confirms the capacity", _confirmation(confirmed, slo)),
