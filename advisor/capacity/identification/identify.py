@@ -11,21 +11,29 @@ from typing import Literal
 import numpy as np
 
 from advisor.capacity.identification.bootstrap import bootstrap_deviation
+from advisor.capacity.identification.interval import Doubt
 from advisor.capacity.identification.likely import Likely, likely_servers, with_private_queues
 from advisor.capacity.identification.model import Form, ServerModel
 from advisor.capacity.identification.replay import Replay, Span, open_spans, replay
-from advisor.capacity.identification.seen import error_share, highest_met, left_out, queue_limit, top_rate
+from advisor.capacity.identification.seen import (
+    error_share,
+    highest_met,
+    left_out,
+    odd_rejections,
+    queue_limit,
+    spans_between_idle,
+    top_rate,
+)
 from advisor.capacity.identification.solve import Solution, Traffic, explain_infeasible, respond, solve
 from advisor.capacity.identification.timeline import Timeline, from_log
 from advisor.domain import CurvePoint, Disturbance, Refusal, RequestLog, Slo, StageResult
-from advisor.units import format_seconds
+from advisor.units import format_seconds, quantile_name
 
 _FEWEST = 50  # completions
 _RIVALS = 3  # servers that are nearly as likely, averaged
 _CORRECT_BEYOND = 4.0  # |z| of the replay from which its shift is corrected
 _REJECT_BELOW = 1e-5  # probability of the replay below which no form explains the run
-_UNSEEN, _UNSEEN_SECONDS = 0.10, 60.0  # doubt (ln units) about spells of the machine that a short log misses
-_STRAINED = 0.25  # doubt (ln units) where the replay fails on a disturbed machine
+_MOST_STRAINED = 0.25  # ln units by which a replay that fails on a disturbed machine may correct
 _DEPENDENT = 0.25  # ln units by which the works may depend on load
 _PRIVATE = 0.08  # the same, from which on workers may have queues of their own
 _CURVE_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.97, 1.0, 1.03, 1.06)
@@ -83,32 +91,17 @@ def identify(
         cpu_quota_cores: the container's CPU limit where known.
         known_slots: requests served at once where known (workers, threads, engine slots).
     """
-    timeline = from_log(log)
-    if len(timeline) < _FEWEST:
+    if len(from_log(log)) < _FEWEST:
         return Refusal(
-            f"{len(timeline)} completed requests are too few to identify a server ({_FEWEST} needed)."
+            f"{len(from_log(log))} completed requests are too few to identify a server ({_FEWEST} needed)."
         )
-    warnings = left_out(log)
-    spans = open_spans(stages)
     quick = effort == "quick"
-    most = 1 if quick else _RIVALS
-    servers = likely_servers(timeline, most, cpu_quota_cores, known_slots)
-    warm = servers[0].warm_up
-    if warm is not None and np.count_nonzero(log.sent >= warm) > 0.5 * len(log):
-        warnings.append(
-            f"the first {format_seconds(warm - float(log.sent.min()))} were slower than all that came "
-            "later, as when a cache fills: left out"
-        )
-        log = log.select(log.sent >= warm)
-        timeline = from_log(log)
-        spans = [span for span in spans if span.start >= warm]
-        servers = likely_servers(timeline, most, cpu_quota_cores, known_slots)
-    servers = _or_private_queues(timeline, servers, log, spans, slo, seed)
-    limit, errors = queue_limit(timeline), error_share(log, timeline)
-    top = top_rate(timeline)
-    met = highest_met(log, slo, spans)
-    weighted = [(replace(s.model, queue_limit=limit, error_share=errors), s.weight) for s in servers]
-    model = weighted[0][0]
+    case = _look(log, slo, stages, 1 if quick else _RIVALS, cpu_quota_cores, known_slots, seed)
+    model, timeline = case.model, case.timeline
+    top, met = top_rate(timeline), highest_met(case.log, slo, case.spans)
+    odd = odd_rejections(timeline, model.queue_limit)
+    if odd is not None:
+        return Refusal(odd, at_least=met)
     if not np.isfinite(model.saturation):
         return Refusal(
             f"Nothing limited the server: up to {timeline.most_present} requests were in flight and "
@@ -118,36 +111,24 @@ def identify(
     first = solve(model, slo, requests=15_000 if quick else 150_000, seed=seed)
     if first is None:
         return Refusal(explain_infeasible(model, slo, seed), at_least=met, infeasible=True)
-    others = [_rate(other, slo, first, seed) for other, _ in weighted[1:]]
-    rates = np.log([first.rate, *others])
-    weights = np.array([weight for _, weight in weighted])
-    mean = float(np.average(rates, weights=weights))
-    between = float(np.sqrt(np.average((rates - mean) ** 2, weights=weights)))
-    rps = float(np.exp(mean))
-    quantile = slo.latency[-1].quantile if slo.latency else 0.95
-    for bound in slo.latency:
-        if first.binding == f"p{bound.quantile * 100:.6g}":
-            quantile = bound.quantile
-    check = replay(model, log, spans, quantile, rps, path=servers[0].path, seed=seed)
-    unexplained = _contradiction(check, servers[0], model)
-    strained = unexplained is not None
-    if unexplained is not None and model.slowness is None:
-        return Refusal(unexplained, at_least=met)
-    if unexplained is not None:  # a machine that changed under the run: an answer, and how far it may be off
-        warnings.append(f"the machine changed more than the fit can follow: {unexplained}")
-    correction = 0.0
-    if abs(check.z) > _CORRECT_BEYOND and slo.latency:
-        correction = _correction(model, slo, check, first.rate, seed)
-        if strained:
-            correction = float(np.clip(correction, -_STRAINED, _STRAINED))
-        rps *= float(np.exp(correction))
+    mean, between = _averaged(case.servers, slo, first, seed)
+    check = replay(
+        model, case.log, case.spans, _quantile(slo, first.binding), mean, path=case.servers[0].path, seed=seed
+    )
+    contradiction = _contradiction(check, case.servers[0])
+    warnings = [*case.warnings, *_metastable(model)]
+    if contradiction is not None and model.slowness is None:
+        return Refusal(contradiction, at_least=met)
+    if (
+        contradiction is not None
+    ):  # a machine that changed under the run: an answer, and how far it may be off
+        warnings.append(f"the machine changed more than the fit can follow: {contradiction}")
+    correction = _correction(model, slo, check, first.rate, seed)
+    if contradiction is not None:
+        correction = float(np.clip(correction, -_MOST_STRAINED, _MOST_STRAINED))
+    rps = mean * float(np.exp(correction))
     seconds = float(timeline.time[-1] - timeline.time[0])
-    if model.best_in_flight is not None:
-        warnings.append(
-            f"throughput falls to {model.overloaded:.3g} req/s in overload: above that rate a burst may "
-            f"not drain; at most {model.best_in_flight} requests in flight keep it at its best"
-        )
-    own = bootstrap_deviation(
+    works = bootstrap_deviation(
         model,
         slo,
         first.rate,
@@ -156,19 +137,19 @@ def identify(
         requests=6_000 if quick else 12_000,
         seed=seed,
     )
-    unseen = _UNSEEN * float(np.exp(-seconds / _UNSEEN_SECONDS))
-    disturbed = (_STRAINED if strained else 0.05) if model.slowness is not None else 0.0
-    deviation = float(
-        np.sqrt(own**2 + between**2 + 0.015**2 + (0.5 * correction) ** 2 + disturbed**2 + unseen**2)
+    doubt = Doubt(
+        works,
+        between,
+        correction,
+        seconds,
+        float(np.log(rps / top)),
+        model,
+        strained=contradiction is not None,
     )
-    undisturbed = rps
-    if model.slowness is not None:
-        quiet = solve(model.undisturbed, slo, requests=15_000, seed=seed, near=rps)
-        undisturbed = max(quiet.rate, rps) if quiet is not None else rps
     return Identification(
         rps=rps,
-        interval=(rps * float(np.exp(-2.0 * deviation)), rps * float(np.exp(2.0 * deviation))),
-        undisturbed_rps=undisturbed,
+        interval=doubt.interval(rps),
+        undisturbed_rps=_undisturbed(model, slo, rps, seed),
         disturbance=model.disturbance,
         saturation_rps=model.saturation,
         form=model.form,
@@ -181,10 +162,88 @@ def identify(
         requests=len(timeline),
         seconds=seconds,
         top_rate=top,
-        log_deviation=deviation,
+        log_deviation=doubt.deviation,
         stages_met=met,
         warnings=tuple(warnings),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What there is to explain, and the servers that explain it best."""
+
+    log: RequestLog
+    timeline: Timeline
+    spans: list[Span]
+    servers: list[Likely]
+    warnings: list[str]
+
+    @property
+    def model(self) -> ServerModel:
+        """The likeliest."""
+        return self.servers[0].model
+
+
+def _look(
+    log: RequestLog,
+    slo: Slo,
+    stages: Sequence[tuple[float, float, float]] | Sequence[StageResult],
+    most: int,
+    quota: float | None,
+    known_slots: int | None,
+    seed: int,
+) -> _Case:
+    """Likely servers; what came before the server was warm is left out, and then looked at anew."""
+    timeline, warnings = from_log(log), left_out(log)
+    spans = open_spans(stages) if stages else spans_between_idle(timeline)
+    servers = likely_servers(timeline, most, quota, known_slots)
+    warm = servers[0].warm_up
+    if warm is not None and np.count_nonzero(log.sent >= warm) > 0.5 * len(log):
+        warnings.append(
+            f"the first {format_seconds(warm - float(log.sent.min()))} were slower than all that came "
+            "later, as when a cache fills: left out"
+        )
+        log = log.select(log.sent >= warm)
+        timeline = from_log(log)
+        spans = [span for span in spans if span.start >= warm]
+        servers = likely_servers(timeline, most, quota, known_slots)
+    servers = _or_private_queues(timeline, servers, log, spans, slo, seed)
+    limit, errors = queue_limit(timeline), error_share(log, timeline)
+    complete = [replace(s, model=replace(s.model, queue_limit=limit, error_share=errors)) for s in servers]
+    return _Case(log, timeline, spans, complete, warnings)
+
+
+def _averaged(servers: list[Likely], slo: Slo, first: Solution, seed: int) -> tuple[float, float]:
+    """Weighted geometric mean of the capacities (req/s), and the ln deviation between them."""
+    rates = np.log([first.rate, *(_rate(server.model, slo, first, seed) for server in servers[1:])])
+    weights = np.array([server.weight for server in servers])
+    mean = float(np.average(rates, weights=weights))
+    return float(np.exp(mean)), float(np.sqrt(np.average((rates - mean) ** 2, weights=weights)))
+
+
+def _quantile(slo: Slo, binding: str) -> float:
+    """The latency quantile that the replay looks at: the binding one, else the highest of the objective."""
+    known = {quantile_name(bound.quantile): bound.quantile for bound in slo.latency}
+    return known.get(binding, max(known.values(), default=0.95))
+
+
+def _metastable(model: ServerModel) -> list[str]:
+    """A warning for a server whose throughput falls in overload."""
+    if model.best_in_flight is None:
+        return []
+    sentence = (
+        f"throughput falls to {model.overloaded:.3g} req/s in overload: above that rate a burst may "
+        f"not drain; at most {model.best_in_flight} requests in flight keep it at its best"
+    )
+    return [sentence]
+
+
+def _undisturbed(model: ServerModel, slo: Slo, rps: float, seed: int) -> float:
+    """Capacity (req/s) on a quiet machine, never below `rps`."""
+    if model.slowness is None:
+        return rps
+    quiet = solve(model.undisturbed, slo, requests=15_000, seed=seed, near=rps)
+    return max(quiet.rate, rps) if quiet is not None else rps
 
 
 def _or_private_queues(
@@ -225,7 +284,11 @@ def _rate(model: ServerModel, slo: Slo, first: Solution, seed: int) -> float:
 
 
 def _correction(model: ServerModel, slo: Slo, check: Replay, near: float, seed: int) -> float:
-    """Ln factor: the capacity when the simulated latencies are off by the replay's shift."""
+    """Ln by which the capacity moves when simulated latencies are off as the replay says; 0 when that is
+    chance.
+    """
+    if abs(check.z) <= _CORRECT_BEYOND or not slo.latency:
+        return 0.0
     bounds = tuple(replace(b, seconds=b.seconds * float(np.exp(-check.shift))) for b in slo.latency)
     shifted = solve(model, replace(slo, latency=bounds), requests=20_000, seed=seed, near=near)
     plain = solve(model, slo, requests=20_000, seed=seed, near=near)
@@ -234,13 +297,14 @@ def _correction(model: ServerModel, slo: Slo, check: Replay, near: float, seed: 
     return float(np.log(shifted.rate / plain.rate))
 
 
-def _contradiction(check: Replay, likeliest: Likely, model: ServerModel) -> str | None:
+def _contradiction(check: Replay, likeliest: Likely) -> str | None:
     """Why the likeliest server does not explain the run; None where it does."""
     if check.probability < _REJECT_BELOW:
-        return _unexplained(check, model)
+        return _unexplained(check, likeliest.model)
     dependence = likeliest.dependence
     if dependence is not None and dependence.sure and abs(dependence.shift) > _DEPENDENT:
-        return f"No form of server explains the run: under the likeliest ({model.describe()}) {dependence}."
+        words = likeliest.model.describe()
+        return f"No form of server explains the run: under the likeliest ({words}) {dependence}."
     return None
 
 

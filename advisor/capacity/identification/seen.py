@@ -10,14 +10,31 @@ from advisor.capacity.identification.replay import Span
 from advisor.capacity.identification.timeline import Timeline
 from advisor.domain import Floats, Outcome, RequestLog, Slo
 
+_FEW_REJECTIONS = 3
+
 
 def queue_limit(timeline: Timeline) -> int | None:
     """Requests present when others were turned away: a low quantile, as a client sees a few more than
     there are.
     """
-    if timeline.rejected.size < 3:
+    if timeline.rejected.size < _FEW_REJECTIONS:
         return None
     return max(int(np.round(np.quantile(timeline.rejected_at, 0.2))), 1)
+
+
+def odd_rejections(timeline: Timeline, limit: int | None) -> str | None:
+    """Why the rejections are not those of a full queue: others were taken in while more were present."""
+    if limit is None:
+        return None
+    crowded = limit + max(2, round(0.1 * limit))
+    taken = int(np.count_nonzero(timeline.present[timeline.at_arrival] - 1 > crowded))
+    turned_away = int(np.count_nonzero(timeline.rejected_at > crowded))
+    if taken <= max(turned_away, _FEW_REJECTIONS):
+        return None
+    return (
+        f"{timeline.rejected.size} requests were turned away, most with {limit} or more present, but {taken} "
+        f"others were taken in with more than {crowded}: no full queue does that, a limit on the rate may."
+    )
 
 
 def error_share(log: RequestLog, timeline: Timeline) -> float:
@@ -29,6 +46,32 @@ def error_share(log: RequestLog, timeline: Timeline) -> float:
     usual = float(np.median(met))
     index = np.minimum(np.searchsorted(timeline.arrival, failed), len(timeline) - 1)
     return float((met[index] <= usual).sum() / (met <= usual).sum())
+
+
+def spans_between_idle(timeline: Timeline, parts: int = 6) -> list[Span]:
+    """About `parts` spans with as many requests each, cut where the server was empty: traffic without
+    stages.
+    """
+    idle = np.flatnonzero(timeline.present == 0)[:-1]
+    if not idle.size:
+        return [
+            Span(
+                float(timeline.time[0]),
+                float(timeline.time[-1]),
+                len(timeline) / float(np.ptp(timeline.time)),
+            )
+        ]
+    done = np.searchsorted(timeline.arrival, timeline.time[idle], side="right")
+    wanted = np.linspace(0, len(timeline), parts + 1)[1:-1]
+    nearest = np.unique(np.clip(np.searchsorted(done, wanted), 0, idle.size - 1))
+    opens = timeline.arrival[np.minimum(done[nearest], len(timeline) - 1)]
+    edges = [float(timeline.arrival[0]), *map(float, np.unique(opens)), float(timeline.time[-1])]
+    counts = np.diff(np.searchsorted(timeline.arrival, edges))
+    return [
+        Span(low, high, float(count) / (high - low))
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        if high > low
+    ]
 
 
 def top_rate(timeline: Timeline) -> float:
