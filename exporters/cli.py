@@ -27,6 +27,7 @@ from exporters.settings import (
     parse_delay,
     parse_duration,
     parse_objectives,
+    parse_switch,
     parse_upstream,
     variable,
 )
@@ -49,7 +50,10 @@ Every option can be given as an environment variable: EXPORTER_UPSTREAM, EXPORTE
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One setting: its name, placeholder and help; `parse` raises ValueError with what to write."""
+    """One setting: its name, placeholder and help; `parse` raises ValueError with what to write.
+
+    Without a placeholder it is a switch: given or not given, `true` or `false` in the environment.
+    """
 
     name: str
     metavar: str
@@ -79,6 +83,7 @@ _OPTIONS = (
     _Option("models", "NAME", "models that get a label of their own; any other is `other`", str, True),
     _Option("max-in-flight", "N", "requests that the model server executes at once", parse_count),
     _Option("max-queue", "N", "requests that wait beyond that (default 10 for each in flight)", parse_count),
+    _Option("exemplars", "", "durations name the newest sampled trace (off by default)", parse_switch),
     _Option("scrape", "PRESET=URL", "read the model server's own metrics: triton=URL, auto, ...", str, True),
     _Option("process", "TARGET", "the model's processes: name=gunicorn, port=8080, pid=1, cgroup", str, True),
     _Option("gpu", "GPUS", "auto, off, or GPU identifiers (default off)", str),
@@ -118,12 +123,12 @@ def _arguments() -> _Parser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     for option in _OPTIONS:
-        parser.add_argument(
-            f"--{option.name}",
-            metavar=option.metavar,
-            help=option.help,
-            action="append" if option.several else "store",
-        )
+        name = f"--{option.name}"
+        if option.metavar:
+            action = "append" if option.several else "store"
+            parser.add_argument(name, metavar=option.metavar, help=option.help, action=action)
+        else:
+            parser.add_argument(name, help=option.help, action="store_const", const="true")
     return parser
 
 
@@ -166,6 +171,8 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> t
     in_flight = values.get("max-in-flight")
     if "max-queue" in values and in_flight is None:
         raise UsageError("--max-queue needs --max-in-flight: without it nothing waits")
+    if values.get("exemplars") and "upstream" not in values:
+        raise UsageError("--exemplars needs --upstream: traces are told by requests that pass")
     try:
         objectives = parse_objectives(values.get("slo", ()))
     except ValueError as error:
@@ -184,6 +191,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> t
         gpu=values.get("gpu", "off"),
         drain_delay=values.get("drain-delay", 1.0),
         drain_seconds=values.get("drain-timeout", 25.0),
+        exemplars=values.get("exemplars", False),
     )
     if (
         settings.upstream is None

@@ -109,7 +109,12 @@ class _Adapter:
         self._collectors = collectors
 
     def collect(self) -> Iterator[PrometheusMetric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            Exemplar,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
 
         families: dict[str, PrometheusMetric] = {}
         for sample in self._collectors.read():
@@ -120,10 +125,19 @@ class _Adapter:
                     name, HistogramMetricFamily(name, metric.help, labels=metric.labels)
                 )
                 assert isinstance(histogram, HistogramMetricFamily)
-                running, buckets = 0.0, []
-                for bound, count in zip((*sample.bounds, float("inf")), sample.counts, strict=True):
+                running = 0.0
+                buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+                exemplars = sample.exemplars or [None] * len(sample.counts)
+                for bound, count, told in zip(
+                    (*sample.bounds, float("inf")), sample.counts, exemplars, strict=True
+                ):
                     running += count
-                    buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), running))
+                    edge = "+Inf" if bound == float("inf") else repr(float(bound))
+                    if told is None:
+                        buckets.append((edge, running))
+                    else:
+                        exemplar = Exemplar({"trace_id": told.trace_id}, told.value, told.timestamp)
+                        buckets.append((edge, running, exemplar))
                 histogram.add_metric(labels, buckets, sample.total)
                 continue
             kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily

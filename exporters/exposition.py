@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from exporters.samples import HistogramSample, Measured
+from exporters.samples import Exemplar, HistogramSample, Measured
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -45,6 +45,12 @@ def _number(value: float) -> str:
     return {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}.get(text, text)
 
 
+def _with_exemplar(line: str, exemplar: Exemplar) -> str:
+    """OpenMetrics 1.0, "Exemplars": label names and values are 40 characters, of 128 that are allowed."""
+    trace, value, timestamp = exemplar
+    return f'{line[:-1]} # {{trace_id="{trace}"}} {_number(value)} {timestamp:.3f}\n'
+
+
 class Exposition:
     """Renders samples; remembers the text that stands before each number."""
 
@@ -65,7 +71,12 @@ class Exposition:
                 family = last.removesuffix("_total") if openmetrics and metric.type == "counter" else last
                 lines.append(f"# HELP {family} {metric.help}\n# TYPE {family} {metric.type}\n")
             if isinstance(sample, HistogramSample):
+                start = len(lines)
                 self._histogram(lines, sample)
+                if openmetrics:
+                    for line, exemplar in enumerate(sample.exemplars, start):  # the buckets come first
+                        if exemplar is not None:
+                            lines[line] = _with_exemplar(lines[line], exemplar)
             else:
                 lines.append(f"{self._prefix(sample.metric.name, sample)}{_number(sample.value)}\n")
         if openmetrics:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from exporters import names
 from exporters.buckets import latency_bounds, token_bounds
 from exporters.names import OTHER_MODEL, OUTCOMES, Metric
 from exporters.ring import EventRing, events_document
-from exporters.samples import HistogramSample, Measured, Sample
+from exporters.samples import Exemplar, HistogramSample, Measured, Sample
 
 Clock = Callable[[], float]
 
@@ -41,6 +42,33 @@ class Histogram:
     def sample(self, metric: Metric, labels: tuple[str, ...]) -> HistogramSample:
         """A consistent copy: count and buckets agree, as the one is the sum of the other."""
         return HistogramSample(metric, labels, self.bounds, self.counts[:], self.total)
+
+
+class TracedHistogram(Histogram):
+    """Keeps, for each bucket, the newest value that belongs to a trace.
+
+    `trace`: of the next value to be observed, and of that one alone.
+    """
+
+    __slots__ = ("_exemplars", "_wall", "trace")
+
+    def __init__(self, bounds: Sequence[float], wall: Clock) -> None:
+        super().__init__(bounds)
+        self._wall = wall
+        self._exemplars: list[Exemplar | None] = [None] * len(self.counts)
+        self.trace: str | None = None
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """See `Histogram.observe`."""
+        super().observe(value, times)
+        if self.trace is not None:
+            self._exemplars[bisect_left(self.bounds, value)] = Exemplar(self.trace, value, self._wall())
+            self.trace = None
+
+    def sample(self, metric: Metric, labels: tuple[str, ...]) -> HistogramSample:
+        """See `Histogram.sample`."""
+        exemplars = self._exemplars[:]  # before the counts, so that each of them has been counted
+        return replace(super().sample(metric, labels), exemplars=exemplars)
 
 
 class Occupancy:
@@ -74,7 +102,7 @@ class Occupancy:
 
 
 class ModelMeter:
-    """Of one model. Times are seconds of the clock of its `Meter`."""
+    """Of one model. Times are seconds of the clock of its `Meter`; `wall`: dates exemplars, None without."""
 
     __slots__ = (
         "_ring",
@@ -93,12 +121,20 @@ class ModelMeter:
     )
 
     def __init__(
-        self, name: str, index: int, ring: EventRing, latency: Sequence[float], first: Sequence[float]
+        self,
+        name: str,
+        index: int,
+        ring: EventRing,
+        latency: Sequence[float],
+        first: Sequence[float],
+        wall: Clock | None,
     ) -> None:
         self.name = name
         self.index = index
         self._ring = ring
-        self.durations = [Histogram(latency) for _ in OUTCOMES]
+        self.durations = [
+            Histogram(latency) if wall is None else TracedHistogram(latency, wall) for _ in OUTCOMES
+        ]
         self.queue = Histogram(latency)
         self.executing = Occupancy()
         self.waiting = Occupancy()
@@ -127,6 +163,12 @@ class ModelMeter:
         """The request ended at `end` without ever being executed."""
         self.durations[outcome].observe(end - arrival)
         self._ring.append(arrival, end, end, outcome, 0, self.index)
+
+    def trace(self, trace: str, outcome: int) -> None:
+        """The request that is the next to end, with this outcome, belongs to `trace`; needs exemplars."""
+        histogram = self.durations[outcome]
+        assert isinstance(histogram, TracedHistogram)
+        histogram.trace = trace
 
     @property
     def seen(self) -> bool:
@@ -163,6 +205,7 @@ class Meter:
     `models`: the allow-list, at least one; the first is measured from the start. Any other name falls
     under `other`.
     `objectives`, `first_token_objectives`: SLO bounds in seconds, for dense buckets.
+    `exemplars`: the durations keep the traces that `ModelMeter.trace` tells.
     """
 
     def __init__(
@@ -172,6 +215,7 @@ class Meter:
         *,
         objectives: Iterable[float] = (),
         first_token_objectives: Iterable[float] = (),
+        exemplars: bool = False,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
@@ -179,7 +223,11 @@ class Meter:
         self.ring = EventRing()
         latency, first = latency_bounds(objectives), latency_bounds(first_token_objectives)
         order = [*dict.fromkeys(models), OTHER_MODEL]
-        self.models = tuple(ModelMeter(model, i, self.ring, latency, first) for i, model in enumerate(order))
+        self.exemplars = exemplars
+        dated = wall if exemplars else None
+        self.models = tuple(
+            ModelMeter(model, i, self.ring, latency, first, dated) for i, model in enumerate(order)
+        )
         self._by_name = {model.name: model for model in self.models}
         self.now = clock  # as it is: one call less for each reading
         self._zero = clock()

@@ -26,6 +26,7 @@ from exporters.proxy.routes import model_in_path, tells_tokens
 from exporters.proxy.streams import StreamWatch
 from exporters.samples import Measured, Source
 from exporters.settings import parse_address, parse_objectives
+from exporters.trace import trace_of_scope
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -43,7 +44,7 @@ class MeasureMiddleware:
 
     `models`: names that get a label of their own, the first for requests whose path names none; `slo`:
     objectives such as `p95=150ms`, for exact buckets; `metrics`: where numbers are served, from the first
-    scope on; `process`: CPU and memory of this process too.
+    scope on; `process`: CPU and memory of this process too; `exemplars`: durations name sampled traces.
 
     Raises:
         ValueError: `slo` or `metrics` is not of that form.
@@ -57,6 +58,7 @@ class MeasureMiddleware:
         slo: Sequence[str] = (),
         metrics: str = "0.0.0.0:9109",
         process: bool = True,
+        exemplars: bool = False,
     ) -> None:
         objectives = parse_objectives(slo)
         self._app = app
@@ -65,7 +67,9 @@ class MeasureMiddleware:
             models,
             objectives=objectives.latency,
             first_token_objectives=objectives.first_token,
+            exemplars=exemplars,
         )
+        self._measured = _Traced if exemplars else _Measured
         self._model = models[0]
         self._process = process
         self._address = parse_address(metrics)
@@ -83,7 +87,7 @@ class MeasureMiddleware:
             self._started = True
             self._serve()
         if scope["type"] == "http":
-            await _Measured(self._meter, scope, receive, send).run(self._app, scope)
+            await self._measured(self._meter, scope, receive, send).run(self._app, scope)
             return
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
@@ -250,6 +254,21 @@ class _Measured:
         self._ended = True
         tokens = self._watch.close() if self._watch is not None else 0
         self._meter.finish(self._arrival, self._arrival, self._clock(), outcome, tokens)
+
+
+class _Traced(_Measured):
+    """Also tells the meter the trace of its request."""
+
+    __slots__ = ("_trace",)
+
+    def __init__(self, meter: Meter, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(meter, scope, receive, send)
+        self._trace = trace_of_scope(scope["headers"])
+
+    def _end(self, outcome: int) -> None:
+        if self._trace is not None and not self._ended:
+            self._meter.trace(self._trace, outcome)
+        super()._end(outcome)
 
 
 def outcome_of(status: int) -> int:

@@ -59,6 +59,7 @@ async def _start_proxy(settings: Settings, stack: AsyncExitStack) -> Proxy | Non
         settings.models,
         objectives=settings.objectives.latency,
         first_token_objectives=settings.objectives.first_token,
+        exemplars=settings.exemplars,
     )
     proxy = Proxy(
         meter,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from exporters.names import Metric
 
@@ -22,6 +22,14 @@ class Sample:
     value: float
 
 
+class Exemplar(NamedTuple):
+    """One request of a bucket: its trace (32 hex digits), its value, and when it ended in Unix time (s)."""
+
+    trace_id: str
+    value: float
+    timestamp: float
+
+
 @dataclass(frozen=True, slots=True)
 class HistogramSample:
     """One histogram.
@@ -29,6 +37,7 @@ class HistogramSample:
     `bounds`: upper bounds in the metric's unit, ascending, without +Inf; a value equal to a bound counts
     below it (Prometheus `le`). `counts`: one per bucket, not cumulative, one more than bounds.
     `total`: sum of the values; None where requests were counted and not timed: `_sum` is then left out.
+    `exemplars`: empty, or one per bucket as `counts`, None where the bucket has none.
     """
 
     metric: Metric
@@ -36,6 +45,7 @@ class HistogramSample:
     bounds: Sequence[float]
     counts: Sequence[float]
     total: float | None
+    exemplars: Sequence[Exemplar | None] = ()
 
 
 Measured = Sample | HistogramSample

@@ -48,6 +48,7 @@ class Settings:
     gpu: str = "off"
     drain_delay: float = 1.0
     drain_seconds: float = 25.0
+    exemplars: bool = False
 
 
 def parse_duration(text: str) -> float:
@@ -133,6 +134,17 @@ def parse_count(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise ValueError(f"'{text}' is not a whole number above zero")
     return int(text)
+
+
+def parse_switch(text: str) -> bool:
+    """`true` or `false`, in any case.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(f"'{text}' is neither true nor false")
+    return text.lower() == "true"
 
 
 def variable(option: str) -> str:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, cast
 
 from exporters.proxy.chunked import Body, ChunkedBody, FixedBody
-from exporters.proxy.exchange import Exchange, Phase
+from exporters.proxy.exchange import Phase
 from exporters.proxy.heads import END, BadMessage
 from exporters.proxy.replies import (
     ANSWER_TIMEOUT,
@@ -23,6 +23,7 @@ from exporters.proxy.replies import (
 )
 
 if TYPE_CHECKING:
+    from exporters.proxy.exchange import Exchange
     from exporters.proxy.heads import RequestHead
     from exporters.proxy.server import Proxy
     from exporters.proxy.upstream import Upstream
@@ -136,7 +137,7 @@ class Client(asyncio.Protocol):
             self._state = State.AHEAD
             request.meter.request_bytes += length
             first = head.forward(raw) + data[end:] if head.dropped else data
-            exchange = self._exchange = Exchange(proxy, self, request, first, unsent=False)
+            exchange = self._exchange = proxy.exchange(proxy, self, request, first, unsent=False)
             exchange.begin()
             return
         body = self._body = ChunkedBody() if length is None else FixedBody(length)
@@ -150,7 +151,7 @@ class Client(asyncio.Protocol):
             self._state = State.AHEAD
             self._ahead = data[stop:]
         request.meter.request_bytes += body.payload
-        exchange = self._exchange = Exchange(
+        exchange = self._exchange = proxy.exchange(
             proxy, self, request, head.forward(raw) + data[end:stop], unsent=stop == end
         )
         exchange.begin()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from exporters import names
 from exporters.proxy.admission import Entry
 from exporters.proxy.replies import CLOSED, QUEUE_FULL, Refusal, reply
+from exporters.trace import trace_of_request
 
 if TYPE_CHECKING:
     from exporters.proxy.client import Client
@@ -234,3 +235,18 @@ class Exchange:
         except KeyError:  # turned away at once
             return False
         return True
+
+
+class TracedExchange(Exchange):
+    """Also tells the meter the trace of its request. A class of its own: without exemplars nobody asks."""
+
+    __slots__ = ("_trace",)
+
+    def __init__(self, proxy: Proxy, client: Client, request: Request, first: bytes, unsent: bool) -> None:
+        super().__init__(proxy, client, request, first, unsent)
+        self._trace = trace_of_request(first)
+
+    def _end(self, outcome: int) -> None:
+        if self._trace is not None:
+            self.meter.trace(self._trace, outcome)
+        super()._end(outcome)

@@ -12,7 +12,7 @@ from exporters import names
 from exporters.meter import Meter, ModelMeter
 from exporters.proxy.admission import Admission
 from exporters.proxy.client import Client
-from exporters.proxy.exchange import Exchange
+from exporters.proxy.exchange import Exchange, TracedExchange
 from exporters.proxy.heads import (
     Found,
     Memo,
@@ -68,6 +68,7 @@ class Proxy:
         self.name = meter.name
         self.meter = meter
         self.now = meter.now
+        self.exchange = TracedExchange if meter.exemplars else Exchange
         self.limits = limits or Limits()
         self.admission: Admission[Exchange] = Admission(max_in_flight, max_queue)
         self.pool = Pool(address, self.limits.connect_seconds, lambda: Upstream(self))

@@ -27,6 +27,7 @@ def test_defaults() -> None:
     assert settings.models == ("default",)
     assert settings.max_in_flight is None
     assert settings.objectives.latency == ()
+    assert settings.exemplars is False
     assert level == "INFO"
 
 
@@ -49,7 +50,7 @@ def test_every_option() -> None:
             *("--header-timeout", "5s", "--keep-alive", "10s", "--upstream-idle", "1s"),
             *("--max-connections", "100", "--max-header-bytes", "8192", "--drain-delay", "0"),
             *("--drain-timeout", "3s", "--scrape", "auto", "--process", "port=8080", "--gpu", "auto"),
-            *("--log-level", "warning"),
+            *("--log-level", "warning", "--exemplars"),
         ],
         {},
     )
@@ -65,6 +66,7 @@ def test_every_option() -> None:
     assert (limits.connections, limits.head_bytes) == (100, 8192)
     assert (settings.drain_delay, settings.drain_seconds) == (0.0, 3.0)
     assert (settings.scrapes, settings.processes, settings.gpu) == (("auto",), ("port=8080",), "auto")
+    assert settings.exemplars is True
     assert level == "WARNING"
 
 
@@ -81,6 +83,11 @@ def test_the_environment_gives_what_options_do_not() -> None:
     assert settings.max_in_flight == 2
     assert settings.max_queue == 20
     assert settings.objectives.latency == (0.15, 0.3)
+
+
+@pytest.mark.parametrize(("text", "on"), [("true", True), ("True", True), ("false", False), ("", False)])
+def test_a_switch_in_the_environment(text: str, on: bool) -> None:
+    assert read_settings(UPSTREAM, {"EXPORTER_EXEMPLARS": text})[0].exemplars is on
 
 
 def test_links_to_a_kubernetes_service_called_exporter_are_not_settings() -> None:
@@ -118,6 +125,8 @@ def test_links_to_a_kubernetes_service_called_exporter_are_not_settings() -> Non
         ([*UPSTREAM, "--nonsense"], {}, "unrecognized arguments: --nonsense"),
         ([*UPSTREAM, "--process", "sshd"], {}, "--process: 'sshd'"),
         ([*UPSTREAM, "--scrape", "nosuch=http://x/metrics"], {}, "--scrape: 'nosuch' is not a known server"),
+        (["--gpu", "auto", "--exemplars"], {}, "--exemplars needs --upstream"),
+        (UPSTREAM, {"EXPORTER_EXEMPLARS": "maybe"}, "EXPORTER_EXEMPLARS: 'maybe' is neither true nor false"),
         ([], {"EXPORTER_UPSTREAM": "nope"}, "EXPORTER_UPSTREAM: 'nope' is not"),
         (UPSTREAM, {"EXPORTER_MAX_INFLIGHT": "4"}, "EXPORTER_MAX_INFLIGHT is not a setting; there are"),
     ],

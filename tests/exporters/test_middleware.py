@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -107,9 +108,11 @@ class Served:
         self.port = port
         self.measured = measured
 
-    def get(self, path):
+    def get(self, path, accept="text/plain"):
         url = f"http://127.0.0.1:{self.measured.metrics_port}{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers={"Accept": accept}), timeout=10
+        ) as answer:
             return answer.read().decode()
 
     def series(self):
@@ -132,12 +135,19 @@ class Served:
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
-    def ask(self, head, body=b"", method=b"GET"):
+    def ask(self, head, body=b"", method=b"GET", fields=b""):
         """The whole answer, up to the end of the connection."""
         with self.connect() as client:
             client.sendall(
-                method + b" " + head + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-                b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+                method
+                + b" "
+                + head
+                + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                + fields
+                + b"Content-Length: "
+                + str(len(body)).encode()
+                + b"\r\n\r\n"
+                + body
             )
             answer = b""
             while part := client.recv(65536):
@@ -373,3 +383,45 @@ def test_websockets_pass_untouched():
 )
 def test_outcome_of_a_status(code, outcome):
     assert outcome_of(code) == outcome
+
+
+# ---------------------------------------------------------------------------------------------------- traces
+
+
+TRACED = b"Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+NOT_KEPT = TRACED.replace(b"-01\r", b"-00\r").replace(b"4bf9", b"ffff")
+
+
+def exemplars(served):
+    text = served.get("/metrics", "application/openmetrics-text")
+    return [
+        (
+            sample.name,
+            sample.labels["outcome"],
+            sample.exemplar.labels,
+            sample.exemplar.value <= float(sample.labels["le"]),
+        )
+        for family in read_openmetrics(text)
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+
+
+def test_sampled_traces_are_named_when_asked_for():
+    with serving(Starlette(routes=STARLETTE), exemplars=True) as served:
+        served.ask(b"/predict", b"x", b"POST", NOT_KEPT)
+        served.ask(b"/predict", b"x", b"POST")
+        assert exemplars(served) == []
+        served.ask(b"/predict", b"x", b"POST", TRACED)
+        served.ask(b"/broken", fields=TRACED)
+        served.wait_for({"ok": 3, "server_error": 1})
+        trace = {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
+        name = "inference_request_duration_seconds_bucket"
+        assert exemplars(served) == [(name, "ok", trace, True), (name, "server_error", trace, True)]
+        assert "trace_id" not in served.get("/metrics")
+
+
+def test_without_being_asked_no_trace_is_named(served):
+    served.ask(b"/predict", b"x", b"POST", TRACED)
+    assert served.outcomes() == {"ok": 1}
+    assert exemplars(served) == []

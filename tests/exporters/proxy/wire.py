@@ -192,8 +192,15 @@ class Server:
 class RunningProxy:
     """A proxy on a loop of its own thread."""
 
-    def __init__(self, upstream_port: int, *, models: tuple[str, ...] = ("default",), **options: Any) -> None:
-        self.meter = Meter("proxy", models)
+    def __init__(
+        self,
+        upstream_port: int,
+        *,
+        models: tuple[str, ...] = ("default",),
+        exemplars: bool = False,
+        **options: Any,
+    ) -> None:
+        self.meter = Meter("proxy", models, exemplars=exemplars)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -248,6 +255,17 @@ class RunningProxy:
             for sample in self.proxy.collect()
             if isinstance(sample, Sample) and sample.metric is names.PROXY_FAILURES
         }
+
+    def traces(self) -> dict[str, list[str]]:
+        """Traces that the exemplars of the durations name, by outcome."""
+        found: dict[str, list[str]] = {}
+        for sample in self.meter.collect():
+            if isinstance(sample, HistogramSample):
+                kept = [exemplar.trace_id for exemplar in sample.exemplars if exemplar is not None]
+                assert not kept or sample.metric is names.REQUEST_DURATION
+                if kept:
+                    found.setdefault(sample.labels[1], []).extend(kept)
+        return found
 
     def wait_outcomes(self, **expected: int) -> None:
         wait_until(lambda: self.outcomes() == expected, f"{expected}, have {self.outcomes()}")
