@@ -1,0 +1,38 @@
+"""What docs/ci.md tells people to type and to paste is real."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+from advisor.cli.app import app
+from advisor.settings import parse
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(
+    r"^[\s$-]*capacity-advisor ((?:run|check) .*)$", PAGE.replace("\\\n", " "), re.MULTILINE
+)
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 5
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_page_is_accepted_by_its_parser(line):
+    name, *arguments = shlex.split(line.partition(" > ")[0], comments=True)
+    command = typer.main.get_command(app).commands[name]
+    command.make_context(name, arguments, resilient_parsing=False)
+
+
+def test_the_snippets_are_yaml_and_the_configuration_is_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    parsed = [yaml.safe_load(block) for block in blocks]
+    assert [next(iter(block)) for block in parsed] == ["jobs", "store", "capacity"]
+    settings = parse(blocks[1])
+    assert settings.target("heart-disease").slo.slo().latency[0].seconds == 0.15
