@@ -11,6 +11,7 @@ from advisor.capacity.identification.solve import (
     respond,
     solve,
 )
+from advisor.capacity.identification.warm import compile_kernels
 
 __all__ = [
     "Form",
@@ -20,6 +21,7 @@ __all__ = [
     "ServerModel",
     "Solution",
     "Traffic",
+    "compile_kernels",
     "curve",
     "excess",
     "explain_infeasible",
