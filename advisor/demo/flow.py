@@ -26,7 +26,7 @@ from advisor.errors import AdvisorError
 from advisor.service.bus import News, RunEvent
 
 TARGET = "heart-disease"
-DEMAND = 400.0  # req/s that the demo asks replicas for
+DEMAND = 200.0  # req/s that the demo asks replicas for
 SLO = "150ms"
 MODEL_NICE = 10
 # Long enough for an interval worth showing, short enough to watch: about two minutes of load together.
@@ -109,7 +109,7 @@ def configuration(ports: Ports, folder: Path) -> dict[str, Any]:
                 "schedule": {"capacity": "0 3 * * 1", "soak": "0 1 * * *", "spike": "0 4 * * *"},
                 "scaling": {
                     "min_replicas": 2,
-                    "max_replicas": 20,
+                    "max_replicas": 40,
                     "startup": "45s",
                     "failure_tolerance": 1,
                     "cpu_request": "1",
