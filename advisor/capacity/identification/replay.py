@@ -16,6 +16,7 @@ from advisor.domain import Arrivals, Floats, Outcome, RequestLog, StageResult
 
 _REPLICAS = 60
 _FEWEST = 40  # requests below which a stage says nothing about a tail
+_TOLERATED = 0.03  # ln units of latency that a useful model may be off, however many requests tell it
 _BAND = (0.55, 1.15)  # stages at these multiples of the capacity are replayed, and all where there is none
 
 
@@ -145,7 +146,7 @@ def _replayed(
     difference = float(np.log(load.observed)) - centre
     # latencies near saturation are skewed: the spread is that of the side on which the run lies
     side = known[known >= centre] if difference > 0 else known[known <= centre]
-    spread = float(np.sqrt(np.mean((side - centre) ** 2) + 0.01**2))
+    spread = float(np.sqrt(np.mean((side - centre) ** 2) + _TOLERATED**2))
     span = load.span
     return ReplayedStage(
         span.start, span.end, load.rate, load.observed, float(np.exp(centre)), difference / spread

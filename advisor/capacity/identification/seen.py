@@ -91,7 +91,7 @@ def highest_met(log: RequestLog, slo: Slo, spans: Sequence[Span]) -> float | Non
         half = 0.5 * (span.start + span.end)
         parts = [log.select(inside & (log.sent < half)), log.select(inside & (log.sent >= half))]
         if all(_holds(part, slo) for part in parts):
-            held.append(np.count_nonzero(inside) / (span.end - span.start))
+            held.append(float(np.count_nonzero(inside)) / (span.end - span.start))
     return max(held, default=None)
 
 
