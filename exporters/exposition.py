@@ -45,10 +45,10 @@ def _number(value: float) -> str:
     return {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}.get(text, text)
 
 
-def _with_exemplar(line: str, exemplar: Exemplar) -> str:
+def _exemplar(exemplar: Exemplar) -> str:
     """OpenMetrics 1.0, "Exemplars": label names and values are 40 characters, of 128 that are allowed."""
     trace, value, timestamp = exemplar
-    return f'{line[:-1]} # {{trace_id="{trace}"}} {_number(value)} {timestamp:.3f}\n'
+    return f' # {{trace_id="{trace}"}} {value!r} {timestamp:.3f}\n'
 
 
 class Exposition:
@@ -59,10 +59,12 @@ class Exposition:
     def __init__(self) -> None:
         self._simple: dict[tuple[str, tuple[str, ...]], str] = {}
         self._histograms: dict[tuple[str, tuple[str, ...], Sequence[float]], tuple[str, ...]] = {}
+        self._exemplars: dict[Exemplar, str] = {}  # of the last document: few buckets have a new one
 
     def render(self, samples: Iterable[Measured], *, openmetrics: bool = False) -> bytes:
         """The whole document. `samples` come grouped by metric."""
         lines: list[str] = []
+        exemplars: dict[Exemplar, str] = {}
         last = ""
         for sample in samples:
             metric = sample.metric
@@ -76,11 +78,14 @@ class Exposition:
                 if openmetrics:
                     for line, exemplar in enumerate(sample.exemplars, start):  # the buckets come first
                         if exemplar is not None:
-                            lines[line] = _with_exemplar(lines[line], exemplar)
+                            text = self._exemplars.get(exemplar) or _exemplar(exemplar)
+                            exemplars[exemplar] = text
+                            lines[line] = lines[line][:-1] + text
             else:
                 lines.append(f"{self._prefix(sample.metric.name, sample)}{_number(sample.value)}\n")
         if openmetrics:
             lines.append("# EOF\n")
+            self._exemplars = exemplars
         return "".join(lines).encode()
 
     def _labels(self, sample: Measured) -> str:

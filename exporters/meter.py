@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from exporters import names
 from exporters.buckets import latency_bounds, token_bounds
@@ -68,7 +67,7 @@ class TracedHistogram(Histogram):
     def sample(self, metric: Metric, labels: tuple[str, ...]) -> HistogramSample:
         """See `Histogram.sample`."""
         exemplars = self._exemplars[:]  # before the counts, so that each of them has been counted
-        return replace(super().sample(metric, labels), exemplars=exemplars)
+        return HistogramSample(metric, labels, self.bounds, self.counts[:], self.total, exemplars)
 
 
 class Occupancy:

@@ -125,3 +125,15 @@ def test_every_exemplar_lies_in_its_bucket() -> None:
 def test_an_application_that_serves_its_own_registry_has_them_too() -> None:
     text = write_openmetrics(Collectors([meter_with(*REQUESTS)]).registry()).decode()
     assert told(text) == EXPECTED
+
+
+def test_what_is_remembered_is_what_was_told_last() -> None:
+    exposition, meter = Exposition(), meter_with(*REQUESTS)
+    first = exposition.render(meter.collect(), openmetrics=True)
+    assert exposition.render(meter.collect(), openmetrics=True) == first
+    meter.default.trace(A, names.OK)
+    meter.default.refuse(0.0, 0.0126, names.OK)
+    assert told(exposition.render(meter.collect(), openmetrics=True).decode())["ok", "0.016"][0] == {
+        "trace_id": A
+    }
+    assert len(exposition._exemplars) == len(EXPECTED)
