@@ -18,7 +18,9 @@ BASE = 1_700_000_000.0
 
 
 def document(rows: Rows, boot: str, in_flight=0) -> bytes:
-    return events_document(rows, boot=boot, base=BASE, now=1.0, in_flight=in_flight, models=["a", "b"])
+    return events_document(
+        rows, boot=boot, base=BASE, zero=0.0, now=1.0, in_flight=in_flight, models=["a", "b"]
+    )
 
 
 class Sidecar:

@@ -237,7 +237,7 @@ def test_an_abort_stops_the_load_and_keeps_what_was_measured(client):
     document = client.get(f"/runs/{run_id}").json()
     assert document["reason"] == "a test"
     assert document["requests"] > 10
-    assert "is over: aborted" in problem(client.post(f"/runs/{run_id}/abort"), 404)
+    assert "is over: aborted" in problem(client.post(f"/runs/{run_id}/abort"), 409)
 
 
 def test_the_page_without_script(client):

