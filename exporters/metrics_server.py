@@ -76,6 +76,7 @@ class MetricsServer:
         self._collectors = collectors
         self._exposition = Exposition()
         self._loop = uvloop.new_event_loop()
+        self._over = self._loop.create_future()  # unlike loop.stop(), it may be told before anyone waits
         self._reader = ThreadPoolExecutor(1, "sources")
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self.connections: set[_Connection] = set()
@@ -92,7 +93,7 @@ class MetricsServer:
     def stop(self) -> None:
         """Serve no more."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._over.set_result, None)
             self._thread.join()
         self._reader.shutdown()
         self._loop.close()
@@ -103,7 +104,7 @@ class MetricsServer:
         server = self._loop.run_until_complete(
             self._loop.create_server(lambda: _Connection(self), sock=self._socket)
         )
-        self._loop.run_forever()
+        self._loop.run_until_complete(self._over)
         server.close()
         for connection in list(self.connections):
             connection.transport.abort()
