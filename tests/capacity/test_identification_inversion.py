@@ -87,9 +87,9 @@ def test_the_density_is_that_of_the_works_and_a_slow_finish_costs_its_speed():
     one = np.ones(work.size)
     # E[ln f(ln w) - ln w] of a lognormal is -(ln(sd sqrt(2 pi e)) + mean)
     exact = work.size * (-(np.log(0.5 * np.sqrt(2 * np.pi * np.e))) + 3.0)
-    assert log_likelihood(work, one, 0.03) == pytest.approx(exact, rel=0.01)
-    halved = log_likelihood(work, 0.5 * one, 0.03)
-    assert halved == pytest.approx(log_likelihood(work, one, 0.03) + work.size * np.log(0.5), rel=1e-9)
+    assert log_likelihood(work, one, 0.03, 0.0) == pytest.approx(exact, rel=0.01)
+    halved = log_likelihood(work, 0.5 * one, 0.03, 0.0)
+    assert halved == pytest.approx(log_likelihood(work, one, 0.03, 0.0) + work.size * np.log(0.5), rel=1e-9)
 
 
 def test_a_work_below_zero_counts_against_the_candidate():
@@ -97,8 +97,8 @@ def test_a_work_below_zero_counts_against_the_candidate():
     broken = work.copy()
     broken[:10] = -0.01
     one = np.ones(1000)
-    assert log_likelihood(broken, one, 0.03) < log_likelihood(work, one, 0.03) - 100
-    assert log_likelihood(-work, one, 0.03) == -1e12
+    assert log_likelihood(broken, one, 0.03, 0.0) < log_likelihood(work, one, 0.03, 0.0) - 100
+    assert log_likelihood(-work, one, 0.03, 0.0) == -1e12
 
 
 def test_a_closed_network_without_waiting_is_processor_sharing():

@@ -14,6 +14,8 @@ from advisor.domain import Floats, Ints
 
 _LARGEST = 512
 _DELAYS = 46
+_FEW_TIES = 0.004  # share of completions together with the one before, below which nothing is batched
+_BEYOND_CHANCE = 5.0  # times as many as independent completions would have
 _WORST = 0.7  # badness above which it is no batcher
 _SAME_SIZE = 25  # batches wanted to know the durations of one size
 _FEW_BACKLOGS = 10  # batches that started while others waited, below which nothing is said of them
@@ -89,7 +91,8 @@ def _groups(timeline: Timeline, together: float) -> _Groups | None:
     group = np.concatenate([[0], np.cumsum(np.diff(ends) > together)])
     count = int(group[-1]) + 1
     tied = 1.0 - count / len(timeline)
-    if tied < 0.03:
+    by_chance = together * len(timeline) / float(ends[-1] - ends[0])
+    if tied < min(max(_FEW_TIES, _BEYOND_CHANCE * by_chance), 0.4):
         return None
     of_request = np.empty(len(timeline), np.int64)
     of_request[order] = group

@@ -72,7 +72,7 @@ def scored(timeline: Timeline, candidate: Candidate) -> Candidate:
     if candidate.form is Form.QUOTA and _standing(timeline, candidate, last_speed) > _MOST_STANDING:
         return replace(candidate, score=-np.inf)
     known = len(candidate.parameters) + (candidate.slots < UNLIMITED) + (candidate.delay > 0)
-    likelihood = log_likelihood(work, last_speed, NARROWEST)
+    likelihood = log_likelihood(work, last_speed, NARROWEST, candidate.delay)
     return replace(candidate, score=likelihood - 0.5 * known * float(np.log(work.size)))
 
 

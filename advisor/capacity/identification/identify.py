@@ -137,13 +137,15 @@ def identify(
         requests=6_000 if quick else 12_000,
         seed=seed,
     )
+    dependence = case.servers[0].dependence
     doubt = Doubt(
         works,
         between,
         correction,
         seconds,
-        float(np.log(rps / top)),
-        model,
+        beyond=float(np.log(rps / top)),
+        model=model,
+        dependent=abs(dependence.shift) if dependence is not None and dependence.sure else 0.0,
         strained=contradiction is not None,
     )
     return Identification(

@@ -1,7 +1,7 @@
 """How far a capacity may be off: the parts of its doubt, and the calibrated interval.
 
 The parts were weighed on simulated servers of ten families. Leave-one-family-out, 1.2 standard
-deviations held 90 % of the errors of the other families; 1.6 are taken, for servers that are like none
+deviations held 90 % of the errors of the other families; 1.75 are taken, for servers that are like none
 of them.
 """
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from advisor.capacity.identification.model import Form, ServerModel
 
-_MULTIPLE = 1.6
+_MULTIPLE = 1.75
 _LEAST = 0.012  # ln units: solver, truth and what no part tells
 _DISTURBED = 0.05
 _STRAINED = 0.25  # the machine changed more than the fit can follow
 _UNSEEN, _UNSEEN_SECONDS = 0.10, 60.0  # spells of the machine that a log of so many seconds misses
+_APART = 0.03  # workers with private queues are known from requests that met nobody alone
+_DEPENDENT = 0.4  # of the ln by which works seem to depend on load
 _BEYOND, _BEYOND_SHAPE = 0.12, 0.25  # per ln unit that the capacity lies above the highest rate seen
 
 
@@ -36,6 +38,7 @@ class Doubt:
     seconds: float
     beyond: float
     model: ServerModel
+    dependent: float = 0.0
     strained: bool = False
 
     @property
@@ -46,7 +49,19 @@ class Doubt:
         shaped = model.form in (Form.CONTENTION, Form.SHARED_CORES)
         beyond = (_BEYOND_SHAPE if shaped else _BEYOND) * max(self.beyond, 0.0)
         unseen = _UNSEEN * float(np.exp(-self.seconds / _UNSEEN_SECONDS))
-        parts = (self.works, self.rivals, 0.5 * self.correction, disturbed, unseen, beyond, _LEAST)
+        apart = _APART if model.form is Form.PRIVATE_QUEUES else 0.0
+        dependent = _DEPENDENT * self.dependent
+        parts = (
+            self.works,
+            self.rivals,
+            0.5 * self.correction,
+            disturbed,
+            unseen,
+            beyond,
+            apart,
+            dependent,
+            _LEAST,
+        )
         return float(np.sqrt(np.sum(np.square(parts))))
 
     def interval(self, rps: float) -> tuple[float, float]:

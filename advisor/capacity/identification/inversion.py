@@ -128,11 +128,13 @@ def works_under_quota(
 
 
 @jit
-def log_likelihood(work: Floats, last_speed: Floats, narrowest: float) -> float:
+def log_likelihood(work: Floats, last_speed: Floats, narrowest: float, delay: float) -> float:
     """Log density of the observed completions: sum of ln f(ln w) - ln w + ln r at the completion.
 
     f is the leave-one-out Gaussian kernel density of ln w, its width Silverman's and at least `narrowest`.
-    A work at or below zero costs `OUTLIER`: the candidate lets the request end before it began.
+    `delay` (s) was taken off every latency: what is sharper than `narrowest` of a whole latency is not
+    believed either. A work at or below zero costs `OUTLIER`: the candidate lets the request end before
+    it began.
     """
     n = work.size
     median = np.median(work)
@@ -175,7 +177,7 @@ def log_likelihood(work: Floats, last_speed: Floats, narrowest: float) -> float:
         if below < 0.84 * used:
             p84 = c + 1
     robust = max(0.5 * (p84 - p16) * fine, 0.02)
-    width = max(narrowest, 0.9 * min(spread, robust) * used**-0.2)
+    width = max(narrowest * (1.0 + delay / median), 0.9 * min(spread, robust) * used**-0.2)
     merge = max(int(width / 3.0 / fine), 1)
     reach = int(4.0 * width / (merge * fine)) + 1
     kernel = np.exp(-0.5 * (np.arange(reach + 1) * merge * fine / width) ** 2)
