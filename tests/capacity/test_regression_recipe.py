@@ -8,7 +8,8 @@ from advisor.capacity.regression import (
     regress_stages,
     regress_windows,
 )
-from advisor.capacity.regression.points import above, merge
+from advisor.capacity.regression.points import LoadPoint, above, merge
+from advisor.capacity.regression.recipe import latency_capacity
 from advisor.domain import Histogram, LatencyBound, Outcome, Refusal, StageResult, Window
 from tests.capacity.loads import Queue, capacity, slo
 
@@ -208,3 +209,16 @@ def test_single_requests_behind_a_backlog_are_no_idle_server():
     assert points[0].rate == 0.0
     assert len(points) == 3
     assert points[0].quantile < 0.1
+
+
+def test_an_objective_as_tight_as_the_unloaded_latency_is_refused_with_its_reason():
+    """Met by chance at little load, missed by chance without: the fit crosses the bound at no rate."""
+    points = [
+        LoadPoint(0.0, 6.0, 454, quantile=0.0402, mean=0.0131, violations=26),
+        LoadPoint(5.2, 17.5, 91, quantile=0.0361, mean=0.0127, violations=5),
+        LoadPoint(6.3, 30.3, 191, quantile=0.0327, mean=0.0117, violations=8),
+    ]
+    found = latency_capacity(points, LatencyBound(0.95, 0.03614))
+    assert isinstance(found, Refusal)
+    assert not found.infeasible
+    assert "36.1 ms already without load" in found.reason

@@ -116,6 +116,12 @@ def latency_capacity(
         )
     if isinstance(fit, str):
         return Refusal(fit, at_least=_held(loaded, bound))
+    if "hyperbola" not in methods:
+        return Refusal(
+            f"{bound_name(bound)} is about {format_seconds(bound.seconds)} already without load, too close "
+            "to tell at which load it is reached: test longer, or allow more",
+            at_least=_held(loaded, bound),
+        )
     estimate = _extrapolated(methods, sd, top, known, bound)
     refusal = _too_far(estimate, top, known, loaded)
     if refusal is not None:
