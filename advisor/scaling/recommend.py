@@ -70,11 +70,7 @@ def recommend(
             f"not cpu: {signal.cpu(capacity, policy, load.rps).why}"
         )
     elif demand is not None:
-        count = min(max(replicas_for(demand.rps, load.rps), policy.min_replicas), policy.max_replicas)
-        reasons.append(
-            f"The autoscaler will run {count} at this demand: it holds each at {load.rps:.4g} req/s, "
-            f"{load.share:.0%} of the capacity, so that a rise meets new replicas in time."
-        )
+        reasons.append(_run_by_the_autoscaler(capacity, policy, load, demand.rps))
     return Recommendation(
         target=target,
         generated_at=now,
@@ -121,6 +117,29 @@ def _sized(forecast: Forecast, capacity: Capacity, policy: ScalingPolicy) -> For
         count = min(max(count, policy.min_replicas), policy.max_replicas)
         horizons.append(replace(horizon, replicas=count))
     return replace(forecast, horizons=tuple(horizons))
+
+
+def _run_by_the_autoscaler(capacity: Capacity, policy: ScalingPolicy, load: LoadTarget, rps: float) -> str:
+    """How many replicas the target leads to, and what each gets where a bound decides instead."""
+    wanted = replicas_for(rps, load.rps)
+    if wanted > policy.max_replicas:
+        count, lower = policy.max_replicas, capacity.interval[0]
+        each = rps / count
+        held = "above what it holds" if each > lower else "no more than it holds, but without the reserve"
+        return (
+            f"The autoscaler will run {count} at this demand, though its target asks for {wanted}: {count} "
+            f"is the maximum: each gets {each:.4g} req/s, {held} ({lower:.4g} req/s; target {load.rps:.4g})."
+        )
+    if wanted < policy.min_replicas:
+        count = policy.min_replicas
+        return (
+            f"The autoscaler will run {count} at this demand: {count} is the minimum: each gets "
+            f"{rps / count:.4g} req/s, below its target of {load.rps:.4g} req/s."
+        )
+    return (
+        f"The autoscaler will run {wanted} at this demand: it holds each at {load.rps:.4g} req/s, "
+        f"{load.share:.0%} of the capacity, so that a rise meets new replicas in time."
+    )
 
 
 def _unserved(declined: Signal) -> Signal:

@@ -44,6 +44,24 @@ def test_without_an_adapter_a_sleeping_server_gets_no_signal_but_its_replicas():
     assert "not cpu: the model uses 0.03 cores" in advice.warnings[-1]
 
 
+@pytest.mark.parametrize(
+    ("rps", "bounds", "words"),
+    [
+        (500, (1, 20), "will run 11 at this demand: it holds each at 45.45 req/s"),
+        (2000, (1, 20), "20 is the maximum: each gets 100 req/s, above what it holds (65 req/s"),
+        (1200, (1, 20), "20 is the maximum: each gets 60 req/s, no more than it holds"),
+        (90, (3, 20), "3 is the minimum: each gets 30 req/s, below its target of 45.45 req/s"),
+    ],
+)
+def test_what_each_replica_gets_is_said_at_the_bounds_too(rps, bounds, words):
+    least, most = bounds
+    policy = replace(POLICY, min_replicas=least, max_replicas=most)
+    advice = advise(capacity(), policy, demand=Demand(rps, "asked"))
+    (said,) = [reason for reason in advice.reasons if reason.startswith("The autoscaler will run")]
+    assert words in said
+    assert ("it holds each at" in said) == (rps == 500)
+
+
 def test_no_capacity_yet():
     advice = advise(None)
     assert advice.status is AdviceStatus.REFUSED
