@@ -8,7 +8,7 @@ from enum import StrEnum
 from advisor.domain import Recommendation
 from advisor.outputs.documents import recommendation_document
 from advisor.outputs.hpa import hpa_yaml
-from advisor.outputs.keda import DEFAULT_PROMETHEUS, keda_yaml
+from advisor.outputs.keda import keda_yaml
 from advisor.outputs.markdown import recommendation_markdown
 from advisor.service.advice import policy_of
 from advisor.settings import AdvisorSettings
@@ -44,7 +44,7 @@ def written(advice: Recommendation, form: Format, settings: AdvisorSettings) -> 
         case Format.HPA:
             return hpa_yaml(advice, policy)
         case Format.KEDA:
-            url = settings.prometheus.url if settings.prometheus else DEFAULT_PROMETHEUS
+            url = settings.prometheus.url if settings.prometheus else None
             return keda_yaml(advice, policy, url)
         case Format.MARKDOWN:
             return recommendation_markdown(advice)

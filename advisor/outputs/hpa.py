@@ -97,6 +97,7 @@ def _adapter_lines(advice: Recommendation, policy: ScalingPolicy) -> list[str]:
     lines = [f"{signal.metric} is {kubernetes.promql(signal.metric, chosen)}" for signal in external]
     if lines:
         lines.insert(0, "External metrics that prometheus-adapter has to serve (KEDA: ask for format keda):")
+        lines.append(kubernetes.label_line(chosen))
     return lines
 
 

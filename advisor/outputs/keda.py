@@ -15,7 +15,7 @@ DEFAULT_PROMETHEUS = "http://prometheus:9090"
 
 
 def keda_object(
-    advice: Recommendation, policy: ScalingPolicy, prometheus_url: str = DEFAULT_PROMETHEUS
+    advice: Recommendation, policy: ScalingPolicy, prometheus_url: str | None = None
 ) -> dict[str, Any]:
     """The ScaledObject as data.
 
@@ -41,7 +41,9 @@ def keda_object(
             "maxReplicaCount": most,
             "pollingInterval": 15,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": kubernetes.behavior(autoscaling)}},
-            "triggers": [_trigger(signal, advice, policy, prometheus_url) for signal in signals],
+            "triggers": [
+                _trigger(signal, advice, policy, prometheus_url or DEFAULT_PROMETHEUS) for signal in signals
+            ],
         },
     }
 
@@ -72,11 +74,19 @@ def _trigger(
     }
 
 
-def keda_yaml(advice: Recommendation, policy: ScalingPolicy, prometheus_url: str = DEFAULT_PROMETHEUS) -> str:
-    """The ScaledObject as YAML, reasons in comments.
+def keda_yaml(advice: Recommendation, policy: ScalingPolicy, prometheus_url: str | None = None) -> str:
+    """The ScaledObject as YAML, reasons in comments; without a URL the usual one, and a comment says so.
 
     Raises:
         NotFound: as in `keda_object`.
     """
     manifest = keda_object(advice, policy, prometheus_url)
-    return kubernetes.comments(kubernetes.reasons(advice)) + yaml.safe_dump(manifest, sort_keys=False)
+    lines = kubernetes.reasons(advice)
+    if any(trigger["type"] == "prometheus" for trigger in manifest["spec"]["triggers"]):
+        lines.append(kubernetes.label_line(kubernetes.labels(advice, policy)))
+        if prometheus_url is None:
+            lines.append(
+                f"serverAddress {DEFAULT_PROMETHEUS} is only a guess: the configuration has no "
+                "'prometheus.url'. Put yours there."
+            )
+    return kubernetes.comments(lines) + yaml.safe_dump(manifest, sort_keys=False)

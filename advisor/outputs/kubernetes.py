@@ -30,6 +30,16 @@ def labels(advice: Recommendation, policy: ScalingPolicy) -> dict[str, str]:
     return dict(policy.labels) or {"target": advice.target}
 
 
+def label_line(chosen: dict[str, str]) -> str:
+    """What the scrape configuration has to give the series, for a query to find them."""
+    pairs = ", ".join(f'{name}="{_escaped(value)}"' for name, value in chosen.items())
+    noun, it = ("label", "it") if len(chosen) == 1 else ("labels", "them")
+    return (
+        f"The series need the {noun} {pairs}: set {it} in Prometheus' scrape configuration "
+        "(static_configs.labels or relabel_configs)."
+    )
+
+
 def promql(metric: str, chosen: dict[str, str]) -> str:
     """The query behind an external metric: the whole service's sum, so that AverageValue divides it."""
     selector = ",".join(f'{name}="{_escaped(value)}"' for name, value in chosen.items())

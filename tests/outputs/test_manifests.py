@@ -78,6 +78,26 @@ def test_the_comments_explain_every_number_and_hold_the_query_on_one_line():
     )
 
 
+def commented(text):
+    return " ".join(line[2:] for line in text.splitlines() if line.startswith("#"))
+
+
+def test_manifests_with_queries_say_which_label_the_series_need():
+    for render in (hpa_yaml, keda_yaml):
+        assert 'The series need the label target="heart": set it in' in commented(render(advise(), POLICY))
+    policy = replace(POLICY, metrics_adapter=False)  # scaled on CPU: no series of ours is asked for
+    for render in (hpa_yaml, keda_yaml):
+        assert "series need" not in commented(render(advise(policy), policy))
+
+
+def test_a_guessed_prometheus_is_said_to_be_one():
+    guessed, told = keda_yaml(advise(), POLICY), keda_yaml(advise(), POLICY, "http://prom:9090")
+    assert "serverAddress http://prometheus:9090 is only a guess" in commented(guessed)
+    trigger = yaml.safe_load(guessed)["spec"]["triggers"][0]
+    assert trigger["metadata"]["serverAddress"] == "http://prometheus:9090"
+    assert "guess" not in commented(told)
+
+
 def test_a_scaled_object_carries_queries_and_thresholds():
     manifest = yaml.safe_load(keda_yaml(advise(), POLICY, "http://prom:9090"))
     assert manifest["kind"] == "ScaledObject"
