@@ -47,6 +47,7 @@ def with_request(request):
 def test_the_documented_configuration(tmp_path):
     path = tmp_path / "advisor.yaml"
     path.write_text(FULL)
+    (tmp_path / "rows.jsonl").write_text("{}\n")
     settings = load(path)
     target = settings.target("heart-disease")
     assert target.url == "http://127.0.0.1:8081"
@@ -77,9 +78,30 @@ def test_defaults_listen_on_loopback():
 
 
 def test_absolute_payload_paths_stay(tmp_path):
+    path, body = tmp_path / "conf" / "advisor.yaml", tmp_path / "body.json"
+    path.parent.mkdir()
+    body.write_text("{}")
+    path.write_text(with_request(f"{{path: /p, payload: {{file: {body}}}}}"))
+    assert load(path).targets[0].requests[0].payload.file == body
+
+
+@pytest.mark.parametrize("source", ["file", "jsonl", "schema", "locustfile"])
+def test_a_payload_that_is_not_there_is_told_when_the_file_is_read(tmp_path, source):
     path = tmp_path / "advisor.yaml"
-    path.write_text(with_request("{path: /p, payload: {file: /srv/body.json}}"))
-    assert str(load(path).targets[0].requests[0].payload.file) == "/srv/body.json"
+    path.write_text(BASE.replace("[{path: /predict}]", f"""
+      - {{path: /predict}}
+      - path: /rows
+        payload: {{{source}: rows}}"""))  # fmt: skip
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    rows = tmp_path / "rows"
+    assert caught.value.message == f"{path}:7: targets.0.requests.1.payload.{source}: {rows} does not exist"
+    rows.mkdir()
+    with pytest.raises(ConfigurationError, match="rows is a folder, not a file"):
+        load(path)
+    rows.rmdir()
+    rows.write_text("{}")
+    assert load(path).targets[0].requests[1].payload is not None
 
 
 MISTAKES = {

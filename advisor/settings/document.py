@@ -18,7 +18,8 @@ def load(path: Path) -> AdvisorSettings:
     """Read and check a configuration file; relative payload paths become absolute, seen from the file.
 
     Raises:
-        ConfigurationError: unreadable, not YAML, or wrong; every mistake with its key and line.
+        ConfigurationError: unreadable, not YAML, or wrong, or a payload's file is not there; every mistake
+            with its key and line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def load(path: Path) -> AdvisorSettings:
 
 
 def parse(text: str, name: str = "advisor.yaml", folder: Path | None = None) -> AdvisorSettings:
-    """Settings from YAML text; `folder` is where relative paths start.
+    """Settings from YAML text; `folder` is where relative paths start, without it no file is looked for.
 
     Raises:
         ConfigurationError: as in `load`.
@@ -44,7 +45,13 @@ def parse(text: str, name: str = "advisor.yaml", folder: Path | None = None) -> 
         settings = AdvisorSettings.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentences(error, name, tree))) from None
-    return _with_absolute_paths(settings, folder) if folder else settings
+    if folder is None:
+        return settings
+    settings = _with_absolute_paths(settings, folder)
+    missing = list(_missing_files(settings, name, tree))
+    if missing:  # now, and not when the nightly run starts
+        raise ConfigurationError("\n".join(missing), hint=f"relative paths start at {folder}")
+    return settings
 
 
 def _read(text: str, name: str) -> tuple[yaml.Node | None, Any]:
@@ -169,6 +176,22 @@ def _models(annotation: Any) -> Iterator[type[Settings]]:
         yield from _models(inner)
 
 
+_FILE_SOURCES = ("file", "jsonl", "json_schema", "locustfile")
+
+
+def _missing_files(settings: AdvisorSettings, name: str, tree: yaml.Node | None) -> Iterator[str]:
+    for t, target in enumerate(settings.targets):
+        for r, request in enumerate(target.requests):
+            for source in _FILE_SOURCES if request.payload is not None else ():
+                path: Path | None = getattr(request.payload, source)
+                if path is None or path.is_file():
+                    continue
+                key = "schema" if source == "json_schema" else source
+                loc = ["targets", t, "requests", r, "payload", key]
+                problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+                yield f"{name}:{_line(tree, loc)}: {'.'.join(map(str, loc))}: {path} {problem}"
+
+
 def _with_absolute_paths(settings: AdvisorSettings, folder: Path) -> AdvisorSettings:
     return settings.model_copy(
         update={"targets": [_target_with_paths(target, folder) for target in settings.targets]}
@@ -182,7 +205,7 @@ def _target_with_paths(target: TargetSettings, folder: Path) -> TargetSettings:
         if payload is not None:
             paths = {
                 name: folder / value
-                for name in ("file", "jsonl", "json_schema", "locustfile")
+                for name in _FILE_SOURCES
                 if (value := getattr(payload, name)) is not None
             }
             payload = payload.model_copy(update=paths)
