@@ -115,6 +115,7 @@ def configuration(ports: Ports, folder: Path) -> dict[str, Any]:
                     "cpu_request": "1",
                     "reference": {"kind": "Deployment", "name": TARGET},
                 },
+                "demand_rps": DEMAND,
                 "version": "1.0.0",
             }
         ],
