@@ -84,8 +84,18 @@ def quantile_name(quantile: float) -> str:
     return f"p{quantile * 100:.6g}"
 
 
-def parse_slo(terms: list[str], default_error_ratio: float = 0.001) -> Slo:
+def _parse_bound(text: str) -> float:
+    """Seconds of a latency bound as a person writes it: 100 would be read as ms by one, as s by another."""
+    bare = text.strip()
+    if bare.replace(".", "", 1).isdecimal():
+        raise ValueError(f"'{bare}' has no unit: write {bare}ms or {bare}s")
+    return parse_duration(text)
+
+
+def parse_slo(terms: list[str], default_error_ratio: float = 0.001, *, bare_seconds: bool = False) -> Slo:
     """An objective from terms such as `p95=150ms`, `ttft_p95=300ms`, `error_ratio=0.1%`.
+
+    `bare_seconds`: a bound without a unit is in seconds, as everywhere in the API; else it is a mistake.
 
     Raises:
         ValueError: names the term that is wrong.
@@ -93,6 +103,7 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001) -> Slo:
     latency: list[LatencyBound] = []
     ttft: list[LatencyBound] = []
     error_ratio = default_error_ratio
+    bound = parse_duration if bare_seconds else _parse_bound
     for term in terms:
         name, separator, value = term.partition("=")
         name = name.strip()
@@ -101,21 +112,23 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001) -> Slo:
         if name == "error_ratio":
             error_ratio = parse_ratio(value)
         elif name.startswith("ttft_"):
-            ttft.append(LatencyBound(parse_quantile(name.removeprefix("ttft_")), parse_duration(value)))
+            ttft.append(LatencyBound(parse_quantile(name.removeprefix("ttft_")), bound(value)))
         else:
-            latency.append(LatencyBound(parse_quantile(name), parse_duration(value)))
+            latency.append(LatencyBound(parse_quantile(name), bound(value)))
     _no_quantile_twice(latency, "")
     _no_quantile_twice(ttft, "ttft_")
     return Slo(tuple(sorted(latency)), error_ratio, tuple(sorted(ttft)))
 
 
-def amend_slo(base: Slo, terms: list[str]) -> Slo:
+def amend_slo(base: Slo, terms: list[str], *, bare_seconds: bool = False) -> Slo:
     """`base` with the bounds of `terms` in place of its own of the same name; the others stay.
+
+    `bare_seconds` as in `parse_slo`.
 
     Raises:
         ValueError: names the term that is wrong.
     """
-    asked = parse_slo(terms, base.error_ratio)
+    asked = parse_slo(terms, base.error_ratio, bare_seconds=bare_seconds)
 
     def merged(old: tuple[LatencyBound, ...], new: tuple[LatencyBound, ...]) -> tuple[LatencyBound, ...]:
         stated = {bound.quantile for bound in new}

@@ -28,7 +28,7 @@ targets:
       - {path: /predict, payload: {openapi: /openapi.json, invalid: true}, expect: 4xx, weight: 1}
       - {path: /rows, payload: {jsonl: rows.jsonl}, expect: 201}
     observe: {exporters: [http://127.0.0.1:9109/metrics]}
-    slo: {latency: {p95: 150ms}, ttft: {p50: 0.2}, error_ratio: 0.1%}
+    slo: {latency: {p95: 150ms}, ttft: {p50: 0.2s}, error_ratio: 0.1%}
     limits: {rate: 500, in_flight: 400, duration: 20m, abort_error_ratio: 20%}
     schedule: {capacity: "0 3 * * 1", soak: "0 1 * * *", spike: "0 4 * * *"}
     scaling: {min_replicas: 2, max_replicas: 20, startup: 45s, failure_tolerance: 1, cpu_request: "1",
@@ -153,6 +153,14 @@ MISTAKES = {
     "boolean bound": (
         BASE.replace("150ms", "true"),
         "slo.latency.p95: expected a duration such as 150ms, found true",
+    ),
+    "bound without a unit": (
+        BASE.replace("150ms", "150"),
+        ":5: targets.0.slo.latency.p95: '150' has no unit: write 150ms or 150s",
+    ),
+    "quoted bound without a unit": (
+        BASE.replace("150ms", "'150'"),
+        ":5: targets.0.slo: '150' has no unit: write 150ms or 150s",
     ),
     "p100": (BASE.replace("p95", "p100"), ":5: targets.0.slo: 'p100' is not a latency percentile"),
     "empty objective": (BASE.replace("{p95: 150ms}", "{}"), "an objective needs a latency bound"),

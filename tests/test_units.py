@@ -114,6 +114,8 @@ def test_an_objective_of_many_terms_is_sorted_by_quantile():
     [
         (["p95"], "'p95' is not an objective"),
         (["p95=fast"], "'fast' is not a duration"),
+        (["p95=100"], "'100' has no unit: write 100ms or 100s"),
+        (["ttft_p95= 0.15"], "'0.15' has no unit: write 0.15ms or 0.15s"),
         (["latency=150ms"], "'latency' is not a latency percentile"),
         (["ttft_95=1s"], "'95' is not a latency percentile"),
         (["error_ratio=200%"], "'200%' is not a ratio"),
@@ -154,3 +156,10 @@ def test_an_objective_is_amended_by_name():
     )
     with pytest.raises(ValueError, match="'soon' is not a duration"):
         amend_slo(base, ["p95=soon"])
+
+
+def test_a_plain_number_is_in_seconds_only_where_that_is_agreed():
+    base = parse_slo(["p95=150ms", "p99=300ms"])
+    assert amend_slo(base, ["p95=0.1"], bare_seconds=True) == parse_slo(["p95=100ms", "p99=300ms"])
+    with pytest.raises(ValueError, match="has no unit: write 0"):
+        amend_slo(base, ["p95=0.1"])

@@ -40,7 +40,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def asked_objective(base: Slo, **terms: str | None) -> Slo | None:
-    """`base` with the stated terms in place of its own; None when none is stated.
+    """`base` with the stated terms in place of its own, plain numbers in seconds; None when none is stated.
 
     Raises:
         ConfigurationError: a term cannot be read.
@@ -49,7 +49,7 @@ def asked_objective(base: Slo, **terms: str | None) -> Slo | None:
     if not stated:
         return None
     try:
-        return amend_slo(base, stated)
+        return amend_slo(base, stated, bare_seconds=True)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

@@ -23,7 +23,9 @@ from advisor.settings import (
 )
 from advisor.units import amend_slo, parse_slo, quantile_name
 
-_FILES_NEED_A_BOUND = SloSettings(latency={"p95": 1.0})  # but a smoke test from the command line does without
+_FILES_NEED_A_BOUND = SloSettings(
+    latency={"p95": "1s"}
+)  # but a smoke test from the command line does without
 _NEEDS_SLO = "write --slo p95=150ms: 95 % of the requests within 150 ms"
 
 
@@ -54,8 +56,8 @@ def parse_objective(terms: Sequence[str], base: Slo | None = None) -> Slo:
 def slo_settings(slo: Slo) -> SloSettings:
     """The objective in the form of the settings; one of errors alone is allowed here (a smoke test's)."""
     return SloSettings.model_construct(
-        latency={quantile_name(b.quantile): f"{b.seconds:.9f}" for b in slo.latency},
-        ttft={quantile_name(b.quantile): f"{b.seconds:.9f}" for b in slo.ttft},
+        latency={quantile_name(b.quantile): f"{b.seconds:.9f}s" for b in slo.latency},
+        ttft={quantile_name(b.quantile): f"{b.seconds:.9f}s" for b in slo.ttft},
         error_ratio=slo.error_ratio,
     )
 

@@ -187,7 +187,7 @@ def _missing_files(settings: AdvisorSettings, name: str, tree: yaml.Node | None)
                 if path is None or path.is_file():
                     continue
                 key = "schema" if source == "json_schema" else source
-                loc = ["targets", t, "requests", r, "payload", key]
+                loc: list[str | int] = ["targets", t, "requests", r, "payload", key]
                 problem = "is a folder, not a file" if path.is_dir() else "does not exist"
                 yield f"{name}:{_line(tree, loc)}: {'.'.join(map(str, loc))}: {path} {problem}"
 

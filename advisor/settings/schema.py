@@ -47,9 +47,11 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _not_boolean(value: object) -> object:
+def _with_unit(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(f"expected a duration such as 150ms, found {str(value).lower()}")  # noqa: TRY004
+    if isinstance(value, int | float):
+        raise ValueError(f"'{value}' has no unit: write {value}ms or {value}s")  # noqa: TRY004
     return value
 
 
@@ -208,8 +210,8 @@ class ObserveSettings(Settings):
 class SloSettings(Settings):
     """`{latency: {p95: 150ms}, error_ratio: 0.1%}`."""
 
-    latency: dict[str, Annotated[str | float, BeforeValidator(_not_boolean)]] = {}
-    ttft: dict[str, Annotated[str | float, BeforeValidator(_not_boolean)]] = {}
+    latency: dict[str, Annotated[str, BeforeValidator(_with_unit)]] = {}
+    ttft: dict[str, Annotated[str, BeforeValidator(_with_unit)]] = {}
     error_ratio: Ratio = 0.001
 
     @model_validator(mode="after")

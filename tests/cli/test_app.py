@@ -41,6 +41,7 @@ def type_in(monkeypatch, capsys, tmp_path):
         (["run"], "what to load is not said"),
         (["run", *HERE[:2]], "a capacity run needs a latency objective"),
         (["run", *HERE[:2], "--slo", "p95"], "--slo: 'p95' is not an objective"),
+        (["run", *HERE[:2], "--slo", "p95=100"], "--slo: '100' has no unit: write 100ms or 100s"),
         (["run", "--url", "http://192.0.2.1/", "--slo", "p95=1s"], "add --allow-host 192.0.2.1"),
         (["run", *HERE, "--payload", "none.json"], "cannot read --payload none.json: No such file"),
         (["run", *HERE, "--payload", "."], "cannot read --payload .: Is a directory"),

@@ -57,7 +57,12 @@ def service(tmp_path_factory, model):
         "demand_rps": 400,
         "schedule": {"soak": "0 1 * * *"},
     }
-    nobody = {"name": "nobody", "url": "http://127.0.0.1:9", "requests": [{}], "slo": {"latency": {"p95": 1}}}
+    nobody = {
+        "name": "nobody",
+        "url": "http://127.0.0.1:9",
+        "requests": [{}],
+        "slo": {"latency": {"p95": "1s"}},
+    }
     config = folder / "advisor.yaml"
     config.write_text(
         yaml.safe_dump(
