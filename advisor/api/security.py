@@ -22,6 +22,8 @@ from advisor.settings import ApiSettings
 
 COOKIE = "advisor_token"  # of the page: a browser cannot add a header to a navigation or an event stream
 
+_SHORTEST_TOKEN = 16  # characters: off loopback anyone may guess, as fast as the service answers
+
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -58,7 +60,7 @@ class Access:
         """The tokens of the variables that the settings name.
 
         Raises:
-            ConfigurationError: it would listen beyond this machine without a token.
+            ConfigurationError: it would listen beyond this machine without a token, or with a short one.
         """
         viewer = environment.get(api.viewer_token_env, "").strip() or None
         operator = environment.get(api.operator_token_env, "").strip() or None
@@ -68,6 +70,14 @@ class Access:
                 f"{api.listen} is open to other machines, and no token protects it",
                 hint=f"set {api.operator_token_env} (may start runs) and {api.viewer_token_env} (may read) "
                 "in the environment, or listen on 127.0.0.1",
+            )
+        tokens = {api.operator_token_env: operator, api.viewer_token_env: viewer}
+        short = [name for name, token in tokens.items() if token and len(token) < _SHORTEST_TOKEN]
+        if not loopback and short:
+            raise ConfigurationError(
+                f"{api.listen} is open to other machines, and the token in {' and '.join(short)} is shorter "
+                f"than {_SHORTEST_TOKEN} characters: it can be guessed",
+                hint="make one with 'openssl rand -hex 16', or listen on 127.0.0.1",
             )
         return cls(viewer, operator, loopback, frozenset(name.lower() for name in api.hosts))
 

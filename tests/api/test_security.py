@@ -48,7 +48,18 @@ def test_off_loopback_needs_a_token(listen):
     with pytest.raises(ConfigurationError, match="no token protects it") as caught:
         Access.from_environment(settings, {"MY_TOKEN": "  "})
     assert "set MY_TOKEN (may start runs)" in caught.value.hint
-    assert not Access.from_environment(settings, {"MY_TOKEN": "secret"}).loopback
+    assert not Access.from_environment(settings, {"MY_TOKEN": "0123456789abcdef"}).loopback
+
+
+def test_off_loopback_a_short_token_is_refused_and_not_shown():
+    settings, long = ApiSettings(listen="0.0.0.0:8000"), "0123456789abcdef"
+    tokens = {"ADVISOR_OPERATOR_TOKEN": long, "ADVISOR_VIEWER_TOKEN": "guess-me-please"}
+    with pytest.raises(ConfigurationError, match="ADVISOR_VIEWER_TOKEN is shorter than 16 ch") as caught:
+        Access.from_environment(settings, tokens)
+    assert "guess-me" not in caught.value.message
+    assert "openssl rand" in caught.value.hint
+    assert Access.from_environment(settings, {**tokens, "ADVISOR_VIEWER_TOKEN": long}).operator_token == long
+    assert Access.from_environment(ApiSettings(), tokens).viewer_token == "guess-me-please"  # on loopback
 
 
 LOCAL = Access()

@@ -281,11 +281,12 @@ def test_tokens_and_roles(config, tmp_path):
 
 
 def test_off_loopback_with_a_token(config, tmp_path):
-    token = {"ADVISOR_OPERATOR_TOKEN": "touch"}
+    token = {"ADVISOR_OPERATOR_TOKEN": "touch-of-an-operator"}
     with serving(config, tmp_path, "--listen", "0.0.0.0:0", **token) as service:
         problem(service.client.get("/recommendations"), 401)
         answer = service.client.get(
-            "/recommendations", headers={"Authorization": "Bearer touch", "Host": "advisor.example"}
+            "/recommendations",
+            headers={"Authorization": "Bearer touch-of-an-operator", "Host": "advisor.example"},
         )
         assert answer.status_code == 200
 
