@@ -51,8 +51,9 @@ def recommend(
         ),
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", metavar="FORM", help="table, json, hpa, keda or markdown.")
-    ] = Form.TABLE,
+        Form | None,
+        typer.Option("--format", metavar="FORM", help="table (the default), json, hpa, keda or markdown."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Say how many replicas, and which target the autoscaler should hold, and why."""
@@ -64,11 +65,13 @@ def recommend(
 
     if demand is not None and not 0 < demand < float("inf"):
         raise ConfigurationError(f"--demand must be a number above zero, found {demand:g}")
+    if json and form not in {None, Form.JSON}:
+        raise ConfigurationError(f"--json and --format {form} ask for two forms", hint="give one of them")
     settings = load(config)
     settings.target(target)
     with console.log_to_file():
         advice = asyncio.run(_ask(settings, target, demand, slo or []))
-    printed = _print(advice, Form.JSON if json else form, settings)
+    printed = _print(advice, Form.JSON if json else form or Form.TABLE, settings)
     raise typer.Exit(advice_exit_code(advice) or (DONE if printed else INCONCLUSIVE))
 
 

@@ -62,6 +62,15 @@ def type_in(monkeypatch, capsys, tmp_path):
         (["recommend", "t"], "Missing option"),
         (["recommend", "t", "--config", "none.yaml"], "cannot read none.yaml"),
         (["recommend", "t", "--config", "x", "--demand", "0"], "--demand must be a number above zero"),
+        (
+            ["recommend", "t", "--config", "x", "--json", "--format", "hpa"],
+            "--json and --format hpa ask for two",
+        ),
+        (
+            ["recommend", "t", "--config", "x", "--json", "--format", "table"],
+            "--format table ask for two forms",
+        ),
+        (["recommend", "t", "--config", "x", "--json", "--format", "json"], "cannot read x"),
         (["serve", "--config", "none.yaml"], "cannot read none.yaml"),
         (["dance"], "No such command"),
     ],
