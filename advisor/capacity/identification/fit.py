@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import spearmanr
 
 from advisor.capacity.identification.inversion import UNLIMITED, log_likelihood, works, works_under_quota
@@ -21,6 +21,8 @@ _MOST_STANDING = 0.15  # of completions: clocks are late, and the kernel hands a
 _SLOTS = (*range(1, 13), 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256)
 _COARSE = (2, 4, 8, 16, 32, 64, 128)
 _BURSTS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, float(SPEEDS))
+_CROSSTALK = (1e-6, 3e-4, 1e-3, 2e-3, 4e-3)
+_CORES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _QUOTAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
 
 
@@ -86,6 +88,13 @@ def _with_slots(candidate: Candidate, slots: int) -> Candidate:
     return replace(candidate, slots=slots)
 
 
+def _along_ridge(candidate: Candidate, fixed: float, x: float) -> Candidate:
+    """With crosstalk (or cores) `fixed`, and contention (or CPU share) from the unbounded `x`."""
+    free = np.exp(x) if candidate.form is Form.CONTENTION else 1.0 / (1.0 + np.exp(-x))
+    both = (float(free), fixed)
+    return replace(candidate, parameters=both)
+
+
 class _Shape(Protocol):
     def __call__(self, free: Floats) -> tuple[float, ...]: ...
 
@@ -124,6 +133,7 @@ class Search:
             self._shaped(form, shape, starts)
         if self.quota is not None or len(self.timeline) > 60:
             self._quotas()
+        self._profiles()
         self._delays()
         return sorted(self.tried, key=lambda candidate: -candidate.score)
 
@@ -172,6 +182,24 @@ class Search:
                 best = self._best_slots(partial(Candidate, 0.0, form, parameters=shape(free)))
                 if best == fixed:
                     break
+
+    def _profiles(self) -> None:
+        """Rivals along the ridge where two parameters make up for each other: one held, the other fitted.
+
+        Below the knee crosstalk and contention, or cores and waiting, can hardly be told apart, and the
+        capacity depends on which it is.
+        """
+        for form, held in ((Form.CONTENTION, _CROSSTALK), (Form.SHARED_CORES, _CORES)):
+            best = max((c for c in self.tried if c.form is form), key=lambda c: c.score)
+            for fixed in held:
+                along = partial(_along_ridge, best, fixed)
+
+                def loss(x: float, candidate_at: Callable[[float], Candidate] = along) -> float:
+                    return -scored(self.timeline, candidate_at(x)).score
+
+                options = {"maxiter": 12, "xatol": 0.05}
+                found = minimize_scalar(loss, bounds=(-6.0, 2.0), method="bounded", options=options)
+                self.try_out(along(float(found.x)))
 
     def _quotas(self) -> None:
         """CPU limits are round numbers of cores, or known; completions must beat in time with the periods."""

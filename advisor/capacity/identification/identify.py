@@ -30,7 +30,7 @@ from advisor.domain import CurvePoint, Disturbance, Refusal, RequestLog, Slo, St
 from advisor.units import format_seconds, quantile_name
 
 _FEWEST = 50  # completions
-_RIVALS = 3  # servers that are nearly as likely, averaged
+_RIVALS = 6  # servers that are nearly as likely, averaged
 _CORRECT_BEYOND = 4.0  # |z| of the replay from which its shift is corrected
 _REJECT_BELOW = 1e-5  # probability of the replay below which no form explains the run
 _MOST_STRAINED = 0.25  # ln units by which a replay that fails on a disturbed machine may correct

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,11 +11,12 @@ from advisor.capacity.identification.dependence import Dependence, load_dependen
 from advisor.capacity.identification.disturbance import Spells, find_spells
 from advisor.capacity.identification.fit import Candidate, Search, invert
 from advisor.capacity.identification.inversion import UNLIMITED
-from advisor.capacity.identification.model import Form, ServerModel
+from advisor.capacity.identification.model import SPEEDS, Form, ServerModel, speed_table
 from advisor.capacity.identification.timeline import Timeline, thinned
 from advisor.domain import Floats
 
 _FITTED = 9_000  # requests that the search looks at; the works are then taken from all
+_ALIKE = 0.03  # ln units of throughput below which two candidates are one
 _RIVAL_WITHIN = 6.0  # log units
 _FEWEST_ALONE = 100  # requests that met nobody
 _NO_WORK = 0.002  # of the median: a work below it is an error of timing
@@ -51,16 +52,26 @@ def likely_servers(
         candidates = Search(part.slowed(spells.path, spells.slowness.block), known_slots, quota).run()
     best = candidates[0].score
     kept: list[Likely] = []
-    seen: set[tuple[object, ...]] = set()
+    chosen: list[Candidate] = []
     for candidate in candidates:
         if candidate.score < best - _RIVAL_WITHIN or len(kept) >= most:
             break
-        about = tuple(round(float(np.log(p)), 1) for p in candidate.parameters)
-        key = (candidate.form, candidate.slots, about, candidate.delay > 0)
-        if key not in seen:
-            seen.add(key)
+        if not any(_alike(candidate, other, timeline.most_present) for other in chosen):
+            chosen.append(candidate)
             kept.append(_likely(timeline, candidate, float(np.exp(0.5 * (candidate.score - best)))))
     return kept
+
+
+def _alike(one: Candidate, other: Candidate, most_present: int) -> bool:
+    """Whether two servers serve as fast with any number present, up to half as many again as were seen."""
+    if (one.delay > 0) != (other.delay > 0) or Form.QUOTA in (one.form, other.form):
+        return one == replace(other, score=one.score)
+    present = np.arange(1, int(1.5 * most_present) + 2)
+    rates = []
+    for candidate in (one, other):
+        served = np.minimum(np.minimum(present, candidate.slots), SPEEDS - 1)
+        rates.append(served * speed_table(candidate.form, candidate.parameters)[served])
+    return float(np.abs(np.log(rates[0] / rates[1])).max()) < _ALIKE
 
 
 def _likely(timeline: Timeline, candidate: Candidate, weight: float) -> Likely:
