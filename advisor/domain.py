@@ -61,8 +61,9 @@ class Slo:
 class RequestLog:
     """One row a request, as arrays of equal length, sorted by `intended`.
 
-    intended: when the plan wanted it sent; sent: when it went out; end: when its last byte arrived (all s);
-    outcome: `Outcome` codes; kind: index of the request kind in the target's list.
+    intended: when the plan wanted it sent; sent: when its turn came, before a connection was made where it
+    needed one; end: when its last byte arrived (all s); outcome: `Outcome` codes; kind: index of the request
+    kind in the target's list.
     """
 
     intended: Floats

@@ -104,14 +104,13 @@ class Workers:
 
 
 class _Worker:
-    __slots__ = ("connection", "greenlet", "pool", "sent", "serial", "since")
+    __slots__ = ("connection", "greenlet", "pool", "serial", "since")
 
     def __init__(self, pool: Workers, job: Job) -> None:
         self.pool = pool
         self.connection: Connection | None = None
         self.serial = 0  # of the request it carries: an interruption must not hit the next one
         self.since = 0.0  # idle since
-        self.sent = 0.0
         self.greenlet = gevent.spawn(self._live, job)
 
     def interrupt(self, serial: int, error: type[Exception]) -> None:
@@ -149,10 +148,11 @@ class _Worker:
     def _carry(self, job: Job) -> None:
         pool = self.pool
         intended, wire = job
-        begin = self.sent = _now()
-        pool.columns.delays.append(begin - intended)
+        # Connecting, and sending again after a connection died, is the server's time and not our delay.
+        sent = _now()
+        pool.columns.delays.append(sent - intended)
         self.serial += 1
-        pool.busy[self] = begin + pool.timeout
+        pool.busy[self] = sent + pool.timeout
         failure: Exception | None = None
         tokens: Sequence[float] = ()
         try:
@@ -168,9 +168,9 @@ class _Worker:
         if isinstance(failure, OutOfResourcesError):
             pool.dropped += 1  # the machine's lack, not the server's failure
         else:
-            pool.columns.add(intended, self.sent, end, outcome, wire.kind)
+            pool.columns.add(intended, sent, end, outcome, wire.kind)
             if tokens and outcome is Outcome.OK:
-                pool.columns.add_stream(intended, self.sent, tokens)
+                pool.columns.add_stream(intended, sent, tokens)
             pool.events.fire(
                 request_type=wire.method,
                 name=wire.name,
@@ -190,7 +190,7 @@ class _Worker:
             if connection is None:
                 with gevent.Timeout(self.pool.connect_timeout, _TimedOutError):
                     connection = self.connection = connect(self.pool.address)
-            self.sent = _now()
+            written = _now()
             # A server that refuses a body early may have answered before it closed: read on.
             with contextlib.suppress(OSError):
                 connection.send(wire.data)
@@ -199,7 +199,7 @@ class _Worker:
                 end = _read(connection, answer)
             except OSError:
                 # A server may close a connection while the next request is on its way: that is no failure.
-                if reused and answer.untouched and _now() - self.sent < _STALE_SECONDS:
+                if reused and answer.untouched and _now() - written < _STALE_SECONDS:
                     self.disconnect()
                     continue
                 raise

@@ -8,6 +8,8 @@
 /eof /chunked /interim /head  bodies without length, in chunks, after 100 Continue, none at all
 /trickle/MS                  head at once, body later
 /bye                         Connection: close
+/once/MS                     an answer to the first request of a connection; a later one is left alone for
+                             that while, then the connection is closed
 /pause/MS                    stands still as a whole: no request is answered meanwhile
 /sse/COUNT/MS                events COUNT times, MS apart, as OpenAI streams them
 /log                         JSON rows [path, arrived, answered] (s, time.monotonic) since the last /log
@@ -33,8 +35,8 @@ def answer(body: bytes = b"{}", status: int = 200, extra: str = "") -> bytes:
     return head.encode() + body
 
 
-async def respond(path: str, writer: asyncio.StreamWriter) -> bool:
-    """Answer; True when the connection stays open."""
+async def respond(path: str, writer: asyncio.StreamWriter, count: int) -> bool:
+    """Answer the `count`-th request of a connection; True when it stays open."""
     global LOG
     name, *rest = path.strip("/").split("/")
     match name:
@@ -48,6 +50,11 @@ async def respond(path: str, writer: asyncio.StreamWriter) -> bool:
             return False
         case "drop":
             return False
+        case "once":
+            if count > 1:
+                await asyncio.sleep(float(rest[0]) / 1e3)
+                return False
+            writer.write(answer())
         case "half":
             writer.write(answer(b"x" * 100)[:-50])
             return False
@@ -101,6 +108,7 @@ async def stream(writer: asyncio.StreamWriter, count: int, gap: float) -> None:
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     global ACCEPTED  # noqa: PLW0603
     ACCEPTED += 1
+    count = 0
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -109,7 +117,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             length = next((int(h[15:]) for h in lines if h.lower().startswith("content-length:")), 0)
             await reader.readexactly(length)
             path = lines[0].split(" ")[1]
-            keep = await respond(path, writer)
+            count += 1
+            keep = await respond(path, writer, count)
             await writer.drain()
             if path not in {"/log", "/connections"}:
                 LOG.append((path, arrived, time.monotonic()))

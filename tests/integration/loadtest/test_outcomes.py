@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advisor.domain import Arrivals, Outcome, Stage
+from advisor.domain import Arrivals, LatencyBound, Outcome, Slo, Stage
 from advisor.loadtest.protocol import Connections, Kind, Prepared
+from advisor.loadtest.verdict.generator import dispatch_delay
 from tests.integration.loadtest.conftest import Server, run, setup_of
 
 pytestmark = pytest.mark.integration
@@ -67,6 +68,21 @@ def test_a_server_that_closes_after_each_answer_is_no_failing_server(server: Ser
     [result], _ = run(setup_of(server, "/close"), Stage("s", Arrivals.CONSTANT, 2, rate=200))
     assert len(result.log) == 400
     assert result.log.ok.all()
+
+
+def test_a_connection_that_died_under_a_request_is_not_the_generators_delay(server: Server) -> None:
+    # Every request but the first of a connection meets its end, and goes out again on a new one.
+    stage = Stage("load 1", Arrivals.CONSTANT, 3, rate=20)
+    [result], _ = run(setup_of(server, "/once/60"), stage)
+    log = result.log
+    assert len(log) == 60
+    assert log.ok.all()
+    assert server.ask("/connections") >= 30
+    again = log.latency > 0.06
+    assert again.sum() >= 25
+    assert (log.service[again] > 0.05).all()
+    objection = dispatch_delay(result, Slo((LatencyBound(0.95, 0.1),)))
+    assert objection is None or "adds" not in objection.reason
 
 
 def test_refused_connections_are_told_as_such(server: Server) -> None:
