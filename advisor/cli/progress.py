@@ -16,6 +16,7 @@ from advisor.units import format_seconds
 
 _NO_ONE_RATE = {"ramp", "replay", "volley"}
 _SEARCHES = {"capacity", "stress"}
+_SHORTEST = 0.5  # s; the rest that ends a stage, divided by less, would show as a rate that never was
 _PLAIN_EVERY = 5.0  # s of the run between two plain lines
 
 
@@ -70,7 +71,7 @@ class RunView:
 
     def _second(self, data: Mapping[str, Any]) -> None:
         self.stage = str(data.get("name") or self.stage)
-        self.completed = _number(data.get("completed_rps"))
+        self.completed = None if _is_a_rest(data) else _number(data.get("completed_rps"))
         self.p95 = _number(data.get("p95"))
         self.in_flight = data.get("in_flight")
         self.elapsed = _number(data.get("end")) or self.elapsed
@@ -122,6 +123,11 @@ def stage_sentence(data: Mapping[str, Any]) -> str:
     if data.get("dropped"):
         words.append(f"{data['dropped']} dropped")
     return "  ".join(words)
+
+
+def _is_a_rest(data: Mapping[str, Any]) -> bool:
+    start, end = _number(data.get("start")), _number(data.get("end"))
+    return start is not None and end is not None and end - start < _SHORTEST
 
 
 def _estimate(data: Mapping[str, Any]) -> str | None:

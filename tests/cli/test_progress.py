@@ -84,3 +84,14 @@ def test_news_without_figures_are_shown_as_not_known():
     assert view.figures() == "completed – · p95 – · in flight – · errors 0"
     assert view.left is None
     assert view.apply(RunEvent(2, News.ESTIMATE, "abc", 0.0, {"refusal": "too little"})) is None
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(0.02, "completed –"), (0.49, "completed –"), (0.6, "completed 78/s")]
+)
+def test_a_rest_too_short_for_a_rate_shows_none(length, shown):
+    view = RunView()
+    view.apply(
+        RunEvent(1, News.SECOND, "abc", 0.0, {"start": 4.0, "end": 4.0 + length, "completed_rps": 78.0})
+    )
+    assert shown in view.figures()
