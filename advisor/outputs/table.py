@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from advisor.domain import AdviceStatus, Capacity, Recommendation, Refusal, Run, VerdictStatus
+from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.words import capacity_words, demand_words, share_words, signal_words, slo_words
 from advisor.units import format_seconds
@@ -24,7 +24,7 @@ _VERDICT_STYLE = {
 
 def recommendation_table(advice: Recommendation) -> RenderableType:
     """Numbers, then why, then what was declined."""
-    table = _pairs(f"{advice.target}: {advice.status}", _STATUS_STYLE[advice.status])
+    table = _pairs()
     table.add_row("objective", slo_words(advice.slo))
     if isinstance(advice.capacity, Capacity):
         for name, value in capacity_rows(advice.capacity):
@@ -45,7 +45,8 @@ def recommendation_table(advice: Recommendation) -> RenderableType:
         table.add_row("target", f"[bold]{signal_words(advice.autoscaling.chosen)}[/]")
         if advice.autoscaling.secondary is not None:
             table.add_row("beside it", signal_words(advice.autoscaling.secondary))
-    parts: list[RenderableType] = [table]
+    title = Text(f"{advice.target}: {advice.status}", style=_STATUS_STYLE[advice.status])
+    parts: list[RenderableType] = [title, table]
     parts += [Text(f"• {reason}") for reason in advice.reasons]
     if advice.autoscaling is not None:
         parts.append(Text(f"• Target: {advice.autoscaling.chosen.why}."))
@@ -77,7 +78,7 @@ def capacity_rows(capacity: Capacity) -> Iterable[tuple[str, str]]:
 
 def run_table(run: Run) -> RenderableType:
     """Capacity or its refusal, stages, verdict."""
-    table = _pairs(f"{run.target}: {run.scenario}", "bold")
+    table = _pairs()
     table.add_row("objective", slo_words(run.slo))
     if isinstance(run.capacity, Capacity):
         for name, value in capacity_rows(run.capacity):
@@ -86,7 +87,9 @@ def run_table(run: Run) -> RenderableType:
         table.add_row("capacity", f"[yellow]none:[/] {escape(run.capacity.reason)}")
         if run.capacity.at_least is not None:
             table.add_row("at least", f"{run.capacity.at_least:.4g} req/s")
-    parts: list[RenderableType] = [table, stages_table([stage_document(stage) for stage in run.stages])]
+    title = Text(f"{run.target}: {run.scenario}", style="bold")
+    stages = stages_table([stage_document(stage) for stage in run.stages])
+    parts: list[RenderableType] = [title, table, stages]
     if isinstance(run.capacity, Capacity):
         parts += [Text(f"! {warning}", style="yellow") for warning in run.capacity.warnings]
     if run.verdict is not None:
@@ -107,12 +110,20 @@ def stages_table(stages: Iterable[StageDocument]) -> Table:
             escape(stage.name),
             "" if stage.rate is None else f"{stage.rate:.4g}",
             str(stage.requests),
-            "" if stage.completed_rps is None else f"{stage.completed_rps:.4g}",
+            _completed(stage),
             *("" if value is None else format_seconds(value) for value in (stage.p50, stage.p95, stage.p99)),
             str(stage.errors),
             str(stage.dropped),
         )
     return table
+
+
+def _completed(stage: StageDocument) -> str:
+    if stage.completed_rps is None:
+        return ""
+    if stage.arrivals == Arrivals.VOLLEY:  # all at once: there is no rate to complete
+        return "–"
+    return f"{stage.completed_rps:.4g}"
 
 
 def _simulation(advice: Recommendation) -> Table:
@@ -139,10 +150,8 @@ def _simulation(advice: Recommendation) -> Table:
     return table
 
 
-def _pairs(title: str, style: str) -> Table:
-    table = Table(
-        title=title, title_style=style, title_justify="left", box=None, show_header=False, pad_edge=False
-    )
+def _pairs() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     return table

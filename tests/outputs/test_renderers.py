@@ -4,18 +4,19 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from advisor.domain import Demand, PolicyOutcome, Refusal, Simulation
+from advisor.domain import Arrivals, Demand, PolicyOutcome, Refusal, Simulation
+from advisor.outputs.documents import stage_document
 from advisor.outputs.markdown import recommendation_markdown, run_markdown
-from advisor.outputs.table import recommendation_table, run_table
+from advisor.outputs.table import recommendation_table, run_table, stages_table
 from advisor.outputs.words import share_words, slo_words
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
-from tests.outputs.test_documents import run
+from tests.outputs.test_documents import run, stage
 from tests.scaling.advice import NOW, SLO, capacity
 
 
-def shown(renderable):
-    console = Console(width=200, file=io.StringIO())
+def shown(renderable, width=200):
+    console = Console(width=width, file=io.StringIO())
     console.print(renderable)
     return console.file.getvalue()
 
@@ -71,6 +72,19 @@ def test_a_run_in_words(render):
     assert "knee" in text
     refused = render(run(capacity=Refusal("no [form]")))
     assert "no [form]" in refused
+
+
+def test_a_volley_completes_at_no_rate():
+    def cells(arrivals):
+        return shown(stages_table([stage_document(stage(arrivals=arrivals))])).splitlines()[1].split()
+
+    assert "–" in cells(Arrivals.VOLLEY)
+    assert "–" not in cells(Arrivals.POISSON)
+
+
+def test_a_title_longer_than_its_table_stays_on_one_line():
+    one = run(target="127.0.0.1-8080-a-rather-long-path-of-a-model", capacity=None)
+    assert shown(run_table(one), 100).splitlines()[0] == f"{one.target}: {one.scenario}"
 
 
 def test_shares_are_never_rounded_up_to_all():
