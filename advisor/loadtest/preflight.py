@@ -96,7 +96,7 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
         ) from None
     except httpx.ConnectError as error:
         raise TargetUnreachable(
-            f"{kind.method} {url}: {error or 'connection failed'}", hint="is the model server running there?"
+            f"{kind.method} {url}: {_why_no_connection(error)}", hint="is the model server running there?"
         ) from None
     except httpx.HTTPError as error:
         raise TargetUnreachable(
@@ -107,6 +107,16 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
     outcome = outcome_of(answer.status_code, expected_range(kind.expect))
     location = str(answer.url.join(answer.headers["location"])) if answer.has_redirect_location else None
     return Tried(kind.name, prepared.path, answer.status_code, latency, outcome, _excerpt(body), location)
+
+
+def _why_no_connection(error: httpx.ConnectError) -> str:
+    """The system's own reason: beneath it the client only says that all attempts failed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or "connection failed"
 
 
 def _judge(answer: Tried, kind: Kind, prepared: Prepared, url: str) -> None:

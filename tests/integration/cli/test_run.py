@@ -77,7 +77,7 @@ def test_nobody_answers_there_ends_with_4_and_says_what_was_tried(type_in):
     assert ended.code == 4
     assert ended.out == ""
     assert "error: " in ended.err
-    assert "127.0.0.1:9" in ended.err
+    assert "GET http://127.0.0.1:9/predict: connection refused" in ended.err
 
 
 def test_a_name_that_does_not_resolve_ends_with_4(type_in):
