@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from advisor.cli import check, console, demo, recommend, run, serve
 from advisor.errors import AdvisorError
@@ -25,6 +26,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class _Command(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Mistakes of values in our words: without the prefix of the library that checks them."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
 
 class _State:
@@ -50,11 +61,11 @@ def options(
     _State.debug = debug
 
 
-app.command(epilog=run.EPILOG)(run.run)
-app.command(epilog=check.EPILOG)(check.check)
-app.command(epilog=recommend.EPILOG)(recommend.recommend)
-app.command(epilog=serve.EPILOG)(serve.serve)
-app.command(epilog=demo.EPILOG)(demo.demo)
+app.command(cls=_Command, epilog=run.EPILOG)(run.run)
+app.command(cls=_Command, epilog=check.EPILOG)(check.check)
+app.command(cls=_Command, epilog=recommend.EPILOG)(recommend.recommend)
+app.command(cls=_Command, epilog=serve.EPILOG)(serve.serve)
+app.command(cls=_Command, epilog=demo.EPILOG)(demo.demo)
 
 
 def main() -> None:

@@ -138,7 +138,10 @@ def _split(url: str) -> tuple[str, str]:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"--url '{url}' is not a URL: {error}") from None
+        raise ConfigurationError(
+            f"--url '{url}' is not a URL: {error}",
+            hint="write http://host:port/path, with a port from 1 to 65535",
+        ) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(
             f"--url '{url}' is not a URL", hint="write it whole, such as http://127.0.0.1:8080/predict"

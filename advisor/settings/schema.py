@@ -352,7 +352,7 @@ class ApiSettings(Settings):
     def _host_port(cls, text: str) -> str:
         host, separator, port = text.rpartition(":")
         if not separator or not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"'{text}' is not an address: write 127.0.0.1:8000")
+            raise ValueError(f"'{text}' is not an address: write 127.0.0.1:8000, with a port up to 65535")
         return text
 
     @property

@@ -57,7 +57,11 @@ def type_in(monkeypatch, capsys, tmp_path):
         (["run", "t", "--config", "none.yaml"], "cannot read none.yaml: No such file"),
         (["run", "t", "--config", "."], "cannot read .: Is a directory"),
         (["run", "t", "--config", "x.yaml", "--payload", "b.json"], "--payload only goes with --url"),
-        (["run", "--scenario", "party"], "'party' is not one of"),
+        (["run", "--scenario", "party"], "'--scenario': 'party' is not one of"),
+        (
+            ["run", "--url", "http://127.0.0.1:99999/", "--slo", "p95=1s"],
+            "hint: write http://host:port/path, with a port from 1",
+        ),
         (["run", "--colour", "red"], "No such option"),
         (["recommend", "t"], "Missing option"),
         (["recommend", "t", "--config", "none.yaml"], "cannot read none.yaml"),
@@ -95,7 +99,7 @@ targets:
         ("0.0.0.0:0", "set ADVISOR_OPERATOR_TOKEN (may start runs) and ADVISOR_VIEWER_TOKEN (may read)"),
         ("nonsense", "--listen: 'nonsense' is not an address"),
         ("192.0.2.1:80", "open to other machines"),
-        ("127.0.0.1:99999", "is not an address"),
+        ("127.0.0.1:99999", "write 127.0.0.1:8000, with a port up to 65535"),
     ],
 )
 def test_the_service_does_not_start_where_it_should_not(type_in, tmp_path, listen, sentence):
