@@ -68,6 +68,7 @@ def test_a_ceiling_draws_the_saturation_towards_it():
 
 def test_too_few_loads_are_said():
     assert "a curve needs 3" in fit_hyperbola(exact(100.0, [10, 20]))
+    assert "at 1 stable load;" in fit_hyperbola(exact(100.0, [10]))
 
 
 def test_the_isotonic_fit_is_the_one_of_scikit_learn():

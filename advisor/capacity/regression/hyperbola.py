@@ -89,7 +89,8 @@ def fit_hyperbola(
     """
     top = max((point.rate for point in points), default=0.0)
     if top <= 0 or len({point.rate for point in points}) < 3:
-        return f"latency was seen at {len(points)} stable loads; a curve needs 3"
+        loads = "1 stable load" if len(points) == 1 else f"{len(points)} stable loads"
+        return f"latency was seen at {loads}; a curve needs 3"
     rate = np.array([point.rate for point in points])
     quantile = np.array([point.quantile for point in points])
     mean = np.array([point.mean for point in points])
