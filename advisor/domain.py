@@ -90,6 +90,22 @@ class RequestLog:
         """True where the request ended as expected."""
         return np.equal(self.outcome, Outcome.OK)
 
+    @property
+    def cut(self) -> NDArray[np.bool_]:
+        """True where the generator ended it: at an abort, or unanswered at the end of the drain."""
+        return np.equal(self.outcome, Outcome.CANCELLED)
+
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """True where the target failed it: neither as expected nor cut by the generator."""
+        return ~(self.ok | self.cut)
+
+    @property
+    def error_ratio(self) -> float | None:
+        """Share of failed requests among those that the generator did not cut; None without any."""
+        whole = len(self) - int(np.count_nonzero(self.cut))
+        return int(np.count_nonzero(self.failed)) / whole if whole else None
+
     def select(self, keep: NDArray[np.bool_] | Ints) -> RequestLog:
         """The rows of a mask or an index array."""
         return RequestLog(

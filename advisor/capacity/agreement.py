@@ -43,7 +43,7 @@ class Agreement:
 def directly_seen(stages: Sequence[StageResult], slo: Slo) -> Seen:
     """What long open-loop stages show at 99 % confidence, without any model of the server."""
     met, violated = [], []
-    sheds = any(not stage.log.ok.all() for stage in stages)
+    sheds = any(stage.log.failed.any() for stage in stages)
     for stage in stages:
         rate = stage.offered_rps
         if stage.stage.arrivals is not Arrivals.POISSON or rate is None or stage.end - stage.start < _LONG:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,15 +37,20 @@ def overloads(stage: Stage) -> bool:
 def too_many_errors(stage: Stage, seconds: Sequence[SecondRecord], guards: Guards) -> str | None:
     """Why the errors of the stage's last seconds end the run, or None.
 
-    Rejections (429, 503) count only where the stage does not overload the server on purpose.
+    Rejections (429, 503) count only where the stage does not overload the server on purpose; requests that
+    the generator cut do not count at all.
     """
     if guards.error_ratio is None or not seconds:
         return None
     since = seconds[-1].end - guards.error_window
-    recent = [record.counts for record in seconds if record.end > since]
-    total = sum(sum(counts.values()) for counts in recent)
+    recent: Counter[str] = Counter()
+    for record in seconds:
+        if record.end > since:
+            recent.update(record.counts)
+    del recent["cancelled"]
+    total = recent.total()
     forgiven = {"ok", "rejected"} if overloads(stage) else {"ok"}
-    bad = sum(count for counts in recent for name, count in counts.items() if name not in forgiven)
+    bad = sum(count for name, count in recent.items() if name not in forgiven)
     if total < guards.min_requests or bad <= guards.error_ratio * total:
         return None
     return (

@@ -116,7 +116,7 @@ def summarise(result: StageResult) -> StageSummary:
         start=result.start,
         end=result.end,
         requests=len(log),
-        errors=int(np.count_nonzero(~log.ok)),
+        errors=int(np.count_nonzero(log.failed)),
         dropped=result.dropped,
         drained=result.drained,
         offered_rps=result.offered_rps,

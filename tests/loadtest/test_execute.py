@@ -217,6 +217,12 @@ def test_errors_count_over_a_window_and_from_a_least_number():
     assert too_many_errors(stage(), [record(0, timeout=99)], Guards(error_ratio=None)) is None
 
 
+def test_requests_that_the_generator_cut_are_no_errors():
+    assert too_many_errors(stage(), [record(0, ok=60, cancelled=500)], Guards()) is None
+    said = too_many_errors(stage(), [record(0, ok=30, timeout=30, cancelled=500)], Guards())
+    assert "30 of the last 60 requests failed" in said
+
+
 def test_rejections_are_forgiven_where_the_stage_asks_for_too_much():
     seconds = [record(0, ok=50, rejected=50)]
     assert too_many_errors(stage(), seconds, Guards()) is not None

@@ -419,6 +419,43 @@ def test_bounds_are_held_where_the_run_meant_to_hold_them():
     assert objective_held(run_of("stress", *stages)) == ()
 
 
+def cut_at(result, seconds):
+    """The same stage, aborted `seconds` after its start with all that was under way."""
+    log = result.log.select(result.log.intended < seconds)
+    late = log.end > seconds
+    end, outcome = np.where(late, seconds, log.end), np.where(late, Outcome.CANCELLED, log.outcome)
+    return dataclasses.replace(
+        result,
+        end=seconds,
+        log=dataclasses.replace(log, end=end, outcome=outcome.astype(np.int8)),
+        drained=False,
+    )
+
+
+def test_requests_that_the_generator_cut_are_not_the_targets_errors():
+    times = np.arange(0.0, 60.0, 0.001)
+    stage = cut_at(result_of(log_of(times, 0.05), 1000.0, 60.0), 30.0005)
+    assert (int(stage.log.cut.sum()), int(stage.log.failed.sum()), stage.log.error_ratio) == (50, 0, 0.0)
+    latency, errors = stage_evidence(stage, SLO)
+    assert (latency.share, latency.requests) == (0.0, 29_951)
+    assert (errors.share, errors.requests, errors.status) == (0.0, 29_951, Direct.MET)
+
+
+def test_a_request_cut_when_it_was_over_the_bound_was_slow():
+    times = np.arange(0.0, 60.0, 0.1)
+    hung = cut_at(result_of(log_of(times, np.where(times < 30, 0.05, 1e3)), 10.0, 60.0), 60.0)
+    latency, errors = stage_evidence(hung, SLO)
+    assert latency.status is Direct.VIOLATED
+    assert latency.share == pytest.approx(0.5, abs=0.01)
+    assert errors.share == 0.0
+
+
+def test_a_smoke_run_cut_by_hand_holds_and_one_left_unanswered_does_not():
+    alone = result_of(log_of([0.0, 1.0], [0.5, 1e3]), 0.0, 30.0, "single 1", Arrivals.SINGLE)
+    assert [h.status for h in objective_held(run_of("smoke", cut_at(alone, 1.2)))] == [Direct.MET]
+    assert [h.status for h in objective_held(run_of("smoke", cut_at(alone, 60.0)))] == [Direct.VIOLATED]
+
+
 def test_a_smoke_run_holds_when_every_request_ends_as_expected():
     good, log = single(), single().log
     outcome = log.outcome.copy()

@@ -32,6 +32,7 @@ from advisor.outputs.documents import (
 )
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
+from advisor.store import summarise
 from advisor.store.runs import StageSummary
 from tests.scaling.advice import NOW, SLO, capacity
 
@@ -109,6 +110,15 @@ def test_stage_figures_are_of_the_requests_that_went_well():
     assert found.completed_rps == pytest.approx(19.6, abs=0.2)
     single = stage_document(stage(arrivals=Arrivals.SINGLE, rate=0.0))
     assert single.rate == pytest.approx(20.2)
+
+
+def test_requests_that_the_generator_cut_are_no_errors():
+    result = stage()
+    outcome = result.log.outcome.copy()
+    outcome[-5:] = Outcome.CANCELLED
+    cut = replace(result, log=replace(result.log, outcome=outcome))
+    assert (stage_document(cut).requests, stage_document(cut).errors) == (200, 3)
+    assert summarise(cut).errors == 3
 
 
 def test_a_stage_without_answers_has_no_quantiles():

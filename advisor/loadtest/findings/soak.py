@@ -54,7 +54,7 @@ def soak_findings(result: StageResult, slo: Slo) -> SoakFindings:
     return SoakFindings(
         seconds=seconds,
         requests=total,
-        error_ratio=float((~result.log.ok).mean()) if total else None,
+        error_ratio=result.log.error_ratio,
         quantile=quantile,
         latency=_latency(result, quantile, slo.latency[0].seconds if slo.latency else None),
         memory=_memory(result.windows),

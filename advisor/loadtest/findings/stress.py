@@ -60,7 +60,7 @@ def stress_findings(result: StageResult, slo: Slo) -> StressFindings | None:
     if len(spans) < 2:
         return None
     up, back = spans[:-1], spans[-1]
-    steps = tuple(_step(result, begin, end, rate, quantile) for begin, end, rate in up)
+    steps = tuple(_step(result, begin, end, rate, quantile, bound) for begin, end, rate in up)
     best = max(step.completed_rps for step in steps)
     failing = [s for s in steps if (s.latency or 0.0) > bound or s.error_ratio > max(slo.error_ratio, 0.001)]
     mode, why = _mode(result, steps, best, bool(failing), back[0])
@@ -85,16 +85,19 @@ def _spans(result: StageResult) -> list[tuple[float, float, float]]:
     return [(begin, min(end, reached), value) for begin, end, value in flat if begin < reached]
 
 
-def _step(result: StageResult, begin: float, end: float, rate: float, quantile: float) -> Step:
+def _step(result: StageResult, begin: float, end: float, rate: float, quantile: float, bound: float) -> Step:
     log = result.log
     arrived = (log.intended >= result.start + begin) & (log.intended < result.start + end)
     good = log.latency[arrived & log.ok]
+    # Cut when it was over the bound, a request was left unanswered; cut before, it says nothing.
+    bad = log.failed | (log.cut & (log.latency > bound))
+    told = arrived & (log.ok | bad)
     ended = log.ok & (log.end >= result.start + begin) & (log.end < result.start + end)
     return Step(
         rate=rate,
         completed_rps=float(ended.sum()) / max(end - begin, 1e-9),
         latency=float(np.quantile(good, quantile)) if good.size else None,
-        error_ratio=float((~log.ok[arrived]).mean()) if arrived.any() else 0.0,
+        error_ratio=float(bad[told].mean()) if told.any() else 0.0,
     )
 
 

@@ -52,7 +52,7 @@ def timeline(result: StageResult, quantile: float, width: float) -> Timeline:
         time=edges[:-1] - result.start,
         latency=latency,
         offered=np.bincount(arrived, minlength=count) / width,
-        failed=np.bincount(arrived[~log.ok], minlength=count) / width,
+        failed=np.bincount(arrived[log.failed], minlength=count) / width,
         completed=np.bincount(ended[log.ok], minlength=count) / width,
         in_flight=in_flight_at(log, edges[1:]),
         asked=edges[:-1] + width / 2 <= result.end,

@@ -36,7 +36,7 @@ def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Est
 
 def bracket(history: Sequence[StageResult], slo: Slo) -> tuple[float, float]:
     """Highest rate that directly held the objective, lowest that directly broke it; 0 where none did."""
-    sheds = any(not r.log.ok.all() for r in history)
+    sheds = any(r.log.failed.any() for r in history)
     states = [(r.stage.rate, stage_status(r, slo, sheds=sheds)) for r in steady(history)]
     high = min((value for value, status in states if status is Direct.VIOLATED), default=0.0)
     met = [value for value, status in states if status is Direct.MET and (not high or value < high)]

@@ -64,7 +64,7 @@ def unloaded(history: Sequence[StageResult]) -> Unloaded | None:
     latencies = log.service[log.ok]
     if not latencies.size:
         return None
-    return Unloaded(float(np.median(latencies)), float(latencies.mean()), len(log), len(log) - latencies.size)
+    return Unloaded(float(np.median(latencies)), float(latencies.mean()), len(log), int(log.failed.sum()))
 
 
 def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
@@ -86,7 +86,8 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
                 f"(median {format_seconds(float(np.median(latencies)))}, {latencies.size} requests), above "
                 f"the objective {name} ≤ {format_seconds(bound.seconds)}: replicas cannot fix service time"
             )
-    return _errors_alone(len(log), len(log) - latencies.size, slo)
+    failed = int(log.failed.sum())
+    return _errors_alone(latencies.size + failed, failed, slo)
 
 
 def _errors_alone(total: int, failed: int, slo: Slo) -> str | None:

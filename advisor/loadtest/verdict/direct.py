@@ -89,11 +89,16 @@ def latency_evidence(latency: Floats, quantile: float, seconds: float) -> Eviden
 
 def stage_evidence(result: StageResult, slo: Slo) -> tuple[Evidence, ...]:
     """One `Evidence` a bound of the objective, the error ratio last. Latencies are those of successful
-    requests.
+    requests, and of those that the generator cut when they were already over the bound; otherwise a cut
+    request says nothing about the target.
     """
     log = result.log
-    found = [latency_evidence(log.latency[log.ok], b.quantile, b.seconds) for b in slo.latency]
-    found.append(judge_share(f"error ratio ≤ {slo.error_ratio * 100:.3g} %", ~log.ok, slo.error_ratio))
+    found = []
+    for bound in slo.latency:
+        known = log.ok | (log.cut & (log.latency > bound.seconds))
+        found.append(latency_evidence(log.latency[known], bound.quantile, bound.seconds))
+    failed = log.failed[~log.cut]
+    found.append(judge_share(f"error ratio ≤ {slo.error_ratio * 100:.3g} %", failed, slo.error_ratio))
     return tuple(found)
 
 

@@ -146,7 +146,7 @@ def stage_document(result: domain.StageResult) -> StageDocument:
         p50=p50,
         p95=p95,
         p99=p99,
-        errors=len(log) - int(latency.size),
+        errors=int(log.failed.sum()),
         dropped=result.dropped,
     )
 
