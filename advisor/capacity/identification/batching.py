@@ -16,6 +16,7 @@ _LARGEST = 512
 _DELAYS = 46
 _FEW_TIES = 0.004  # share of completions together with the one before, below which nothing is batched
 _BEYOND_CHANCE = 5.0  # times as many as independent completions would have
+_BEFORE = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45)  # of the least latency: constant times before a batcher
 _WORST = 0.7  # badness above which it is no batcher
 _SAME_SIZE = 25  # batches wanted to know the durations of one size
 _FEW_BACKLOGS = 10  # batches that started while others waited, below which nothing is said of them
@@ -24,9 +25,12 @@ _LEFT_BEHIND = 0.4  # share of those with room left, from which it is no batcher
 
 @dataclass(frozen=True, slots=True)
 class BatchingFit:
-    """The batcher and `spread`, the robust ln deviation of its batches' durations."""
+    """The batcher, the seconds that requests spend before it, and `spread`, the robust ln deviation of
+    its batches' durations.
+    """
 
     batching: Batching
+    before: float
     spread: float
     batches: int
 
@@ -45,27 +49,40 @@ class _Groups:
 
 
 def fit_batching(timeline: Timeline) -> BatchingFit | None:
-    """The batcher that explains the log, or None when requests do not complete in groups."""
+    """The batcher that explains the log, or None when requests do not complete in groups.
+
+    Where it does so only after a constant time before it (preprocessing), that is its `before`.
+    """
+    least = float(np.quantile(timeline.latency, 0.02))
+    for share in _BEFORE:
+        best = _best(timeline, share * least, least)
+        if best is not None:
+            break
+    else:
+        return None
+    base, each = max(float(best.line[0]), 1e-9), max(float(best.line[1]), 1e-9)
+    order = np.argsort(best.size, kind="stable")
+    durations, first, last = _by_size(best.seconds[order], best.size[order], best.largest, base, each)
+    batching = Batching(best.largest, best.delay, base, each, durations, first, last)
+    return BatchingFit(batching, share * least, best.badness, best.size.size)
+
+
+def _best(timeline: Timeline, before: float, least: float) -> _Durations | None:
+    """The least bad batcher over how near completions must be to be one batch, and over its own waiting."""
     median = float(np.median(timeline.latency))
-    delays = np.linspace(0.0, 0.9 * float(np.quantile(timeline.latency, 0.02)), _DELAYS)
     best: _Durations | None = None
     for together in (1e-6 + 0.002 * median, 2e-4 + 0.02 * median, min(1e-3 + 0.03 * median, 3e-3)):
-        groups = _groups(timeline, together)
+        groups = _groups(timeline, together, before)
         if groups is None:
             continue
+        delays = np.linspace(0.0, 0.9 * (least - before), _DELAYS if before == 0 else _DELAYS // 4)
         fits = [fit for fit in (_durations(groups, float(delay)) for delay in delays) if fit is not None]
         fit = min(fits, key=lambda found: found.badness, default=None)
         if fit is None or fit.badness > _WORST or _leaves_behind(groups, fit.largest, fit.delay):
             continue
         if best is None or fit.badness < best.badness:
             best = fit
-    if best is None:
-        return None
-    base, each = max(float(best.line[0]), 1e-9), max(float(best.line[1]), 1e-9)
-    order = np.argsort(best.size, kind="stable")
-    durations, first, last = _by_size(best.seconds[order], best.size[order], best.largest, base, each)
-    batching = Batching(best.largest, best.delay, base, each, durations, first, last)
-    return BatchingFit(batching, best.badness, best.size.size)
+    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +99,7 @@ class _Durations:
     seconds: Floats
 
 
-def _groups(timeline: Timeline, together: float) -> _Groups | None:
+def _groups(timeline: Timeline, together: float, before: float) -> _Groups | None:
     """Completions closer than `together` (s) are one batch; None when they are rare or not
     first-in-first-out.
     """
@@ -103,8 +120,8 @@ def _groups(timeline: Timeline, together: float) -> _Groups | None:
     end = ends[(edges[:-1] + edges[1:] - 1) // 2]
     return _Groups(
         size=size,
-        head=timeline.arrival[edges[:-1]],
-        last=timeline.arrival[edges[1:] - 1],
+        head=timeline.arrival[edges[:-1]] + before,
+        last=timeline.arrival[edges[1:] - 1] + before,
         end=end,
         before=np.concatenate([[-1e9], end[:-1]]),
     )

@@ -44,7 +44,8 @@ def likely_servers(
     batches = fit_batching(timeline)
     if batches is not None:
         work = np.sort(timeline.latency)
-        return [Likely(ServerModel(Form.BATCHING, 1, (), work, batching=batches.batching), 1.0)]
+        model = ServerModel(Form.BATCHING, 1, (), work, delay=batches.before, batching=batches.batching)
+        return [Likely(model, 1.0)]
     part = thinned(timeline, _FITTED)
     candidates = Search(part, known_slots, quota).run()
     spells = _spells(timeline, candidates[0])
