@@ -129,6 +129,33 @@ def test_padded_batches_keep_their_steps():
         assert float(np.median(seen)) == pytest.approx(seconds[size], rel=0.05)
 
 
+def test_preprocessing_before_a_batcher_does_not_hide_it():
+    seconds = 0.02 + 0.003 * np.arange(9)
+
+    def serve(arrival, rng):
+        ready = arrival + rng.gamma(20.0, 0.006 / 20.0, arrival.size)
+        order = np.argsort(ready, kind="stable")
+        end = np.empty(arrival.size)
+        noise = lognormal(rng, 1.0, 0.03, arrival.size + 1)
+        end[order] = kernels.batches(ready[order], seconds, 8, 0.0, noise)
+        return end
+
+    model = best(run(serve, [30.0, 120.0, 170.0]))
+    assert model.form is Form.BATCHING
+    assert model.saturation == pytest.approx(8 / seconds[8], rel=0.05)
+
+
+def test_batches_are_seen_in_sparse_traffic():
+    """Below the knee few requests share a batch, but far more than independent completions would coincide."""
+    seconds = 0.01 + 0.003 * np.arange(17)
+
+    def serve(arrival, rng):
+        return kernels.batches(arrival, seconds, 16, 0.0, lognormal(rng, 1.0, 0.05, arrival.size + 1))
+
+    timeline = run(serve, [15.0, 25.0], seconds=120)
+    assert fit_batching(timeline) is not None
+
+
 def test_workers_are_no_batcher():
     assert fit_batching(run(workers(4, 0.03, 0.6), [40.0, 120.0])) is None
 
@@ -155,6 +182,11 @@ def works_with_spells(slow_blocks, factor, blocks=50, each=60, cv=0.4, seed=0):
     work = lognormal(rng, 0.02, cv, when.size)
     slow = np.isin(np.floor(when / 3.0), slow_blocks)
     return np.log(np.where(slow, factor * work, work)), when
+
+
+def test_two_states_that_take_turns_are_no_disturbance():
+    assert find_spells(*works_with_spells(list(range(5, 45)), 1.5), 3.0) is None
+    assert find_spells(*works_with_spells([10, 11, 12, 30, 31, 32, 33], 1.08, each=400), 3.0) is None
 
 
 def test_spells_are_found_with_share_and_slowdown():
