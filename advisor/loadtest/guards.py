@@ -50,12 +50,14 @@ def too_many_errors(stage: Stage, seconds: Sequence[SecondRecord], guards: Guard
     del recent["cancelled"]
     total = recent.total()
     forgiven = {"ok", "rejected"} if overloads(stage) else {"ok"}
-    bad = sum(count for name, count in recent.items() if name not in forgiven)
+    kinds = [(name, count) for name, count in recent.most_common() if count and name not in forgiven]
+    bad = sum(count for _, count in kinds)
     if total < guards.min_requests or bad <= guards.error_ratio * total:
         return None
+    named = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in kinds)
     return (
-        f"{bad} of the last {total} requests failed in stage '{stage.name}' ({bad / total * 100:.3g} % in "
-        f"{guards.error_window:g} s, the limit is {guards.error_ratio * 100:.3g} %)"
+        f"{bad} of the last {total} requests failed in stage '{stage.name}': {named} "
+        f"({bad / total * 100:.3g} % in {guards.error_window:g} s, the limit is {guards.error_ratio * 100:.3g} %)"
     )
 
 

@@ -217,6 +217,14 @@ def test_errors_count_over_a_window_and_from_a_least_number():
     assert too_many_errors(stage(), [record(0, timeout=99)], Guards(error_ratio=None)) is None
 
 
+def test_the_kinds_of_the_errors_are_named_most_first():
+    seconds = [record(0, ok=45, timeout=1, connection=100), record(1, ok=100, connection=48, server_error=2)]
+    assert too_many_errors(stage(), seconds, Guards()) == (
+        "151 of the last 296 requests failed in stage 'load 1': 148 connection, 2 server error, 1 timeout "
+        "(51 % in 10 s, the limit is 20 %)"
+    )
+
+
 def test_requests_that_the_generator_cut_are_no_errors():
     assert too_many_errors(stage(), [record(0, ok=60, cancelled=500)], Guards()) is None
     said = too_many_errors(stage(), [record(0, ok=30, timeout=30, cancelled=500)], Guards())
