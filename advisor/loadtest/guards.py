@@ -57,7 +57,8 @@ def too_many_errors(stage: Stage, seconds: Sequence[SecondRecord], guards: Guard
     named = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in kinds)
     return (
         f"{bad} of the last {total} requests failed in stage '{stage.name}': {named} "
-        f"({bad / total * 100:.3g} % in {guards.error_window:g} s, the limit is {guards.error_ratio * 100:.3g} %)"
+        f"({bad / total * 100:.3g} % in {guards.error_window:g} s, "
+        f"the limit is {guards.error_ratio * 100:.3g} %)"
     )
 
 
