@@ -101,6 +101,14 @@ class RequestLog:
         return ~(self.ok | self.cut)
 
     @property
+    def outcomes(self) -> dict[str, int]:
+        """How many ended how, by the name of the outcome in small letters; those that did not occur are left
+        out.
+        """
+        counted = np.bincount(self.outcome, minlength=len(Outcome))
+        return {outcome.name.lower(): int(counted[outcome]) for outcome in Outcome if counted[outcome]}
+
+    @property
     def error_ratio(self) -> float | None:
         """Share of failed requests among those that the generator did not cut; None without any."""
         whole = len(self) - int(np.count_nonzero(self.cut))

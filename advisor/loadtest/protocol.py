@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from advisor.domain import Arrivals, Floats, Histogram, Outcome, RampStop, RequestLog, Stage, StreamLog
+from advisor.domain import Arrivals, Floats, Histogram, RampStop, RequestLog, Stage, StreamLog
 
 # DDSketch (Masson, Rim, Lee, VLDB 2019): buckets (γ^(i-1), γ^i] with γ = (1+α)/(1-α) give α relative error.
 RELATIVE_ERROR = 0.01
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = float(np.log(_GAMMA))
 _SMALLEST = 1e-6  # s; nothing over a socket is faster
-
-OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
 
 
 class Connections(StrEnum):

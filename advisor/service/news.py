@@ -20,7 +20,6 @@ import numpy as np
 
 from advisor.domain import Arrivals, Capacity, Refusal, Run, Stage, StageResult
 from advisor.loadtest.plan import Quick
-from advisor.loadtest.protocol import OUTCOMES
 from advisor.store import Second, StageSummary, summarise
 
 Data = dict[str, Any]
@@ -47,7 +46,6 @@ def second(position: int, name: str, record: Second) -> Data:
     """The requests that ended in it."""
     log = record.log
     length = record.end - record.start
-    counts = np.bincount(log.outcome, minlength=len(OUTCOMES))
     latency = log.latency[log.ok]
     p50, p95, p99 = np.quantile(latency, (0.5, 0.95, 0.99)) if latency.size else (None, None, None)
     return {
@@ -57,7 +55,7 @@ def second(position: int, name: str, record: Second) -> Data:
         "end": record.end,
         "requests": len(log),
         "completed_rps": int(log.ok.sum()) / length if length > 0 else None,
-        "counts": {OUTCOMES[i]: int(count) for i, count in enumerate(counts) if count},
+        "counts": log.outcomes,
         "p50": None if p50 is None else float(p50),
         "p95": None if p95 is None else float(p95),
         "p99": None if p99 is None else float(p99),

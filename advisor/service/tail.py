@@ -48,7 +48,7 @@ class Tail:
             if position == self._begun:
                 self._begun += 1
                 yield News.STAGE_START, news.stage_start(position, stage.stage)
-            if stage.end is None:
+            if not stage.over:
                 for second in self._store.runs.seconds(self._run_id, position, self._seconds):
                     self._seconds += 1
                     yield News.SECOND, news.second(position, stage.stage.name, second)

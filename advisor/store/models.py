@@ -69,6 +69,7 @@ class StageRow(Base):
     generator_cpu: Mapped[float | None]
     requests: Mapped[int | None]
     errors: Mapped[int | None]
+    outcomes: Mapped[str | None]  # JSON: counts by name; NULL in stages of before there was this column
     dropped: Mapped[int | None]
     offered_rps: Mapped[float | None]
     completed_rps: Mapped[float | None]
@@ -93,6 +94,7 @@ class SecondRow(Base):
     dispatch_delay_p99: Mapped[float | None]
     generator_cpu: Mapped[float | None]
     in_flight: Mapped[int | None]
+    outcomes: Mapped[str | None]  # as of a stage: the figures of a stage under way without its requests
     log: Mapped[bytes]
     windows: Mapped[bytes | None]
 

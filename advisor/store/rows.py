@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ class Second:
 class StageSummary:
     """A stage without its requests. Quantiles (s) are of successful requests, from the intended start.
 
-    `start`, `end` and the figures are None while the stage runs.
+    While the stage runs the counts are those so far, the quantiles and `drained` None, and before its first
+    second all figures. `outcomes`: counts by name, None where they were not kept.
     """
 
     stage: Stage
@@ -60,6 +62,12 @@ class StageSummary:
     p99: float | None
     dispatch_delay_p99: float | None
     generator_cpu: float | None
+    outcomes: Mapping[str, int] | None = None
+
+    @property
+    def over(self) -> bool:
+        """The stage has ended."""
+        return self.drained is not None
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -126,6 +134,7 @@ def summarise(result: StageResult) -> StageSummary:
         p99=quantiles[2],
         dispatch_delay_p99=result.dispatch_delay_p99,
         generator_cpu=result.generator_cpu,
+        outcomes=log.outcomes,
     )
 
 
@@ -146,6 +155,7 @@ def result_values(position: int, result: StageResult) -> dict[str, Any]:
         "ended": result.end,
         "log": codec.pack_log(result.log),
         "windows": codec.pack_windows(result.windows) if result.windows else None,
+        "outcomes": codec.dump_json(summary.outcomes),
         **{name: getattr(summary, name) for name in _FIGURES},
     }
 
@@ -201,10 +211,40 @@ def from_seconds(connection: Connection, run_id: str, position: int, stage: Stag
     )
 
 
-def summary_of(row: Row[Any]) -> StageSummary:
-    """A stage's columns but for its requests."""
+def summary_of(connection: Connection, row: Row[Any]) -> StageSummary:
+    """A stage's columns but for its requests, or the sums of its seconds while it runs."""
     figures = {name: getattr(row, name) for name in _FIGURES}
-    return StageSummary(stage=codec.load_stage(row.stage), start=row.started, end=row.ended, **figures)
+    outcomes = codec.load_json(row.outcomes) if row.outcomes else None
+    stage = codec.load_stage(row.stage)
+    summary = StageSummary(stage, row.started, row.ended, **figures, outcomes=outcomes)
+    return summary if summary.over else _so_far(connection, row, summary)
+
+
+def _so_far(connection: Connection, row: Row[Any], summary: StageSummary) -> StageSummary:
+    # Without the requests themselves: a soak of days has millions, and may be looked at each second.
+    seconds = connection.execute(
+        select(SecondRow.started, SecondRow.ended, SecondRow.dropped, SecondRow.outcomes)
+        .where(SecondRow.run_id == row.run_id, SecondRow.position == row.position)
+        .order_by(SecondRow.second)
+    ).all()
+    if not seconds:
+        return summary
+    outcomes: Counter[str] = Counter()
+    for second in seconds:
+        outcomes.update(codec.load_json(second.outcomes) if second.outcomes else {})
+    start, end = seconds[0].started, seconds[-1].ended
+    dropped, whole = sum(second.dropped for second in seconds), max(end - start, 1e-9)
+    return replace(
+        summary,
+        start=start,
+        end=end,
+        requests=outcomes.total(),
+        errors=sum(count for name, count in outcomes.items() if name not in {"ok", "cancelled"}),
+        dropped=dropped,
+        offered_rps=(outcomes.total() + dropped) / whole,
+        completed_rps=outcomes["ok"] / whole,
+        outcomes=dict(outcomes),
+    )
 
 
 def second_of(row: Row[Any]) -> Second:

@@ -69,6 +69,7 @@ class Runs:
                     dispatch_delay_p99=second.dispatch_delay_p99,
                     generator_cpu=second.generator_cpu,
                     in_flight=second.in_flight,
+                    outcomes=codec.dump_json(second.log.outcomes),
                     log=codec.pack_log(second.log),
                     windows=codec.pack_windows(second.windows) if second.windows else None,
                 )
@@ -153,13 +154,13 @@ class Runs:
         return None if row is None else run_of(row)
 
     def stages(self, run_id: str) -> tuple[StageSummary, ...]:
-        """Its stages without requests, in order."""
+        """Its stages without requests, in order; one under way with the figures of its seconds so far."""
         columns = [c for c in _STAGES.c if c.name not in {"log", "windows"}]
         with self._db.read() as connection:
             rows = connection.execute(
                 select(*columns).where(StageRow.run_id == run_id).order_by(StageRow.position)
             ).all()
-        return tuple(summary_of(row) for row in rows)
+            return tuple(summary_of(connection, row) for row in rows)
 
     def seconds(self, run_id: str, position: int, first: int = 0) -> tuple[Second, ...]:
         """Those of a stage under way from number `first` on."""

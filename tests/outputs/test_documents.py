@@ -99,6 +99,9 @@ def test_a_refused_run_has_a_reason_and_no_capacity():
 def test_a_run_under_way_has_neither():
     found = run_document(run(capacity=None, verdict=None, ended_at=None, stages=()))
     assert (found.capacity, found.refusal, found.verdict, found.elapsed_seconds) == (None,) * 4
+    running = run(status=RunStatus.RUNNING, ended_at=None, stages=())
+    assert run_document(running, now=NOW + 7.0).elapsed_seconds == 7.0
+    assert run_document(run(), now=NOW + 99.0).elapsed_seconds == 12.5
 
 
 def test_stage_figures_are_of_the_requests_that_went_well():
@@ -119,6 +122,7 @@ def test_requests_that_the_generator_cut_are_no_errors():
     cut = replace(result, log=replace(result.log, outcome=outcome))
     assert (stage_document(cut).requests, stage_document(cut).errors) == (200, 3)
     assert summarise(cut).errors == 3
+    assert stage_document(cut).outcomes == {"ok": 192, "rejected": 3, "cancelled": 5}
 
 
 def test_a_stage_without_answers_has_no_quantiles():
@@ -132,6 +136,7 @@ def test_the_store_gives_the_same_stage():
     kept = StageSummary(
         result.stage, result.start, result.end, figures.requests, figures.errors, figures.dropped, True,
         result.offered_rps, result.completed_rps, figures.p50, figures.p95, figures.p99, None, None,
+        {"ok": 197, "rejected": 3},
     )  # fmt: skip
     assert stored_stage_document(kept) == figures
     under_way = replace(kept, end=None, requests=None, errors=None, dropped=None, p50=None)

@@ -84,9 +84,26 @@ def test_a_summary_counts_failures_and_takes_quantiles_of_successes(store: Store
     (summary,) = store.runs.stages("r1")
 
     assert (summary.requests, summary.errors, summary.dropped) == (102, 3, 7)
+    assert summary.outcomes == {"ok": 99, "timeout": 3}
     assert summary.p95 == pytest.approx(0.05)
     assert summary.offered_rps == pytest.approx(109 / 2)
     assert summary.stage == STAGE
+
+
+def test_a_stage_under_way_has_the_counts_of_its_seconds(store: Store) -> None:
+    store.runs.add(a_run())
+    store.runs.begin_stage("r1", 0, STAGE)
+    (begun,) = store.runs.stages("r1")
+    assert (begun.over, begun.requests, begun.end) == (False, None, None)
+
+    store.runs.add_second("r1", 0, Second(1.0, 2.0, a_log(1, 30), 1))
+    store.runs.add_second("r1", 0, Second(2.0, 3.0, a_log(2, 10, Outcome.TIMEOUT), 2))
+    (so_far,) = store.runs.stages("r1")
+    assert (so_far.over, so_far.start, so_far.end) == (False, 1.0, 3.0)
+    assert (so_far.requests, so_far.errors, so_far.dropped) == (40, 10, 3)
+    assert so_far.outcomes == {"ok": 30, "timeout": 10}
+    assert so_far.completed_rps == pytest.approx(15.0)
+    assert so_far.p95 is None
 
 
 def test_an_interrupted_run_keeps_its_stages_and_the_seconds_of_the_last(store: Store) -> None:

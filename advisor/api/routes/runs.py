@@ -47,7 +47,7 @@ async def all_runs(
 @router.get("/runs/{run_id}", dependencies=VIEWER)
 async def one_run(run_id: str, advisor: AdvisorDep) -> RunDocument:
     """A run with its stages; while it runs, with those so far."""
-    return run_document(await advisor.run(run_id), await advisor.stages(run_id))
+    return run_document(await advisor.run(run_id), await advisor.stages(run_id), now=now())
 
 
 async def known_run(run_id: str, advisor: AdvisorDep) -> str:

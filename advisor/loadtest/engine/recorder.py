@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from advisor.domain import Floats, Outcome, RequestLog, StreamLog
-from advisor.loadtest.protocol import OUTCOMES, SecondRecord, gap_histogram, latency_buckets
+from advisor.domain import Floats, RequestLog, StreamLog
+from advisor.loadtest.protocol import SecondRecord, gap_histogram, latency_buckets
 
 
 @dataclass(slots=True)
@@ -84,13 +84,12 @@ def second_record(
 ) -> SecondRecord:
     """The record of what `columns` hold; `bounds` are the second's ends by `time.monotonic`."""
     log = columns.log(epoch)
-    counted = np.bincount(log.outcome, minlength=len(Outcome))
     p50, p99 = quantiles(np.array(columns.delays))
     return SecondRecord(
         stage=stage,
         start=bounds[0] - epoch,
         end=bounds[1] - epoch,
-        counts={name: int(count) for name, count in zip(OUTCOMES, counted, strict=True) if count},
+        counts=log.outcomes,
         histogram=latency_buckets(log.latency[log.ok]),
         log=log,
         in_flight=in_flight,

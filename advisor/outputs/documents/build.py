@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -48,6 +48,8 @@ class StageLike(Protocol):
     def errors(self) -> int | None: ...
     @property
     def dropped(self) -> int | None: ...
+    @property
+    def outcomes(self) -> Mapping[str, int] | None: ...
     @property
     def completed_rps(self) -> float | None: ...
     @property
@@ -148,6 +150,7 @@ def stage_document(result: domain.StageResult) -> StageDocument:
         p99=p99,
         errors=int(log.failed.sum()),
         dropped=result.dropped,
+        outcomes=log.outcomes,
     )
 
 
@@ -167,6 +170,7 @@ def stored_stage_document(stage: StageLike) -> StageDocument:
         p99=stage.p99,
         errors=stage.errors or 0,
         dropped=stage.dropped or 0,
+        outcomes=dict(stage.outcomes) if stage.outcomes is not None else None,
     )
 
 
@@ -178,8 +182,12 @@ def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
     return stage.rate if steady else finite(offered)
 
 
-def run_document(run: domain.Run, stages: Sequence[StageLike] | None = None) -> RunDocument:
-    """A run; `stages` gives figures from the store in place of the run's own requests."""
+def run_document(
+    run: domain.Run, stages: Sequence[StageLike] | None = None, *, now: float | None = None
+) -> RunDocument:
+    """A run; `stages` gives figures from the store in place of the run's own requests. A run under way has
+    lasted until `now` (Unix seconds), where that is given.
+    """
     documents = (
         [stage_document(result) for result in run.stages]
         if stages is None
@@ -187,7 +195,8 @@ def run_document(run: domain.Run, stages: Sequence[StageLike] | None = None) -> 
     )
     capacity = run.capacity
     last = max((result.end for result in run.stages), default=None)
-    elapsed = run.ended_at - run.started_at if run.ended_at is not None else last
+    until = now if run.ended_at is None and run.status is domain.RunStatus.RUNNING else run.ended_at
+    elapsed = until - run.started_at if until is not None else last
     return RunDocument(
         run_id=run.run_id,
         target=run.target,

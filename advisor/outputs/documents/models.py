@@ -90,7 +90,11 @@ class CurvePointDocument(Document):
 
 
 class StageDocument(Document):
-    """One stage: latencies of the requests that went well, from the intended start."""
+    """One stage: latencies of the requests that went well, from the intended start.
+
+    `outcomes`: how many requests ended how, by name; `cancelled` are those that the generator itself cut, at
+    an abort or unanswered at the end of the drain, and are no `errors`.
+    """
 
     name: str
     arrivals: str
@@ -103,6 +107,7 @@ class StageDocument(Document):
     p99: float | None
     errors: int
     dropped: int
+    outcomes: dict[str, int] | None = None
 
 
 class RunDocument(Document):
