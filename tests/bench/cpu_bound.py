@@ -24,7 +24,8 @@ import httpx
 from advisor.demo.processes import free_port
 
 ROOT = Path(__file__).parents[2]
-FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)
+FACTORS = (0.6, 0.75, 0.9, 1.0, 1.1, 1.25)
+ATTEMPTS = 3  # a disturbed machine makes some runs refuse
 
 
 def advise(url: str, body: Path, slo: str, *options: str) -> dict:
@@ -102,7 +103,9 @@ def main() -> int:
 def compare(url: str, body: Path, slo: str, options: argparse.Namespace) -> None:
     """Estimate, brute force, estimate."""
     budget = f"--budget={options.budget:g}s"
-    centre = show("estimate before", advise(url, body, slo, budget))
+    centre = None
+    for _ in range(ATTEMPTS):
+        centre = centre or show("estimate before", advise(url, body, slo, budget))
     if centre is None:
         print("no rate to look around at: brute force is left out")
         return
