@@ -74,6 +74,8 @@ def parse_delay(text: str) -> float:
 def parse_objectives(terms: Sequence[str]) -> Objectives:
     """From terms such as `p95=150ms`, `ttft_p95=300ms`; `error_ratio=…` has no bucket and is passed over.
 
+    A bound needs a unit: 100 would be read as milliseconds by one, as seconds by another.
+
     Raises:
         ValueError: names the term that is wrong.
     """
@@ -88,6 +90,8 @@ def parse_objectives(terms: Sequence[str]) -> Objectives:
         match = _OBJECTIVE.fullmatch(name)
         if match is None:
             raise ValueError(f"'{name}' is not a latency percentile: write p50, p95, p99.9 or ttft_p95")
+        if value.replace(".", "", 1).isdecimal():
+            raise ValueError(f"'{term.strip()}' has no unit: write {name}={value}ms or {name}={value}s")
         (first_token if name.startswith("ttft_") else latency).append(parse_duration(value))
     return Objectives(tuple(sorted(set(latency))), tuple(sorted(set(first_token))))
 

@@ -118,6 +118,8 @@ def test_links_to_a_kubernetes_service_called_exporter_are_not_settings() -> Non
         ([*UPSTREAM, "--slo", "p95"], {}, "--slo: 'p95' is not an objective: write p95=150ms"),
         ([*UPSTREAM, "--slo", "p95=fast"], {}, "--slo: 'fast' is not a duration: write 150ms"),
         ([*UPSTREAM, "--slo", "mean=1s"], {}, "'mean' is not a latency percentile"),
+        ([*UPSTREAM, "--slo", "p95=100"], {}, "--slo: 'p95=100' has no unit: write p95=100ms or p95=100s"),
+        (UPSTREAM, {"EXPORTER_SLO": "ttft_p95=0.3"}, "write ttft_p95=0.3ms or ttft_p95=0.3s"),
         ([*UPSTREAM, "--max-in-flight", "0"], {}, "--max-in-flight: '0' is not a whole number above zero"),
         ([*UPSTREAM, "--max-queue", "5"], {}, "--max-queue needs --max-in-flight"),
         ([*UPSTREAM, "--timeout", "soon"], {}, "--timeout: 'soon' is not a duration"),
