@@ -1,30 +1,35 @@
 """`advisor.yaml` as typed settings, read once at the composition root. Unknown keys are mistakes."""
 
+from advisor.settings.base import Settings
 from advisor.settings.document import load, parse
+from advisor.settings.requests import (
+    AccuracySettings,
+    ImageSettings,
+    OpenAiChatSettings,
+    OpenInferenceSettings,
+    PayloadSettings,
+    RequestSettings,
+    SizeSettings,
+)
 from advisor.settings.schema import (
     AdvisorSettings,
     ApiSettings,
     BlackoutSettings,
     GrafanaSettings,
-    ImageSettings,
     LimitSettings,
     ObserveSettings,
-    OpenAiChatSettings,
-    OpenInferenceSettings,
-    PayloadSettings,
     PrometheusObserve,
     PrometheusSettings,
     ReferenceSettings,
-    RequestSettings,
     ScalingSettings,
     ScenarioSettings,
     ScheduleSettings,
-    Settings,
     SloSettings,
     TargetSettings,
 )
 
 __all__ = [
+    "AccuracySettings",
     "AdvisorSettings",
     "ApiSettings",
     "BlackoutSettings",
@@ -43,6 +48,7 @@ __all__ = [
     "ScenarioSettings",
     "ScheduleSettings",
     "Settings",
+    "SizeSettings",
     "SloSettings",
     "TargetSettings",
     "load",

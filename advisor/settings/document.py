@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from advisor.errors import ConfigurationError
-from advisor.settings.schema import AdvisorSettings, Settings, TargetSettings
+from advisor.settings.base import Settings
+from advisor.settings.schema import AdvisorSettings
 
 
 def load(path: Path) -> AdvisorSettings:
@@ -47,7 +48,7 @@ def parse(text: str, name: str = "advisor.yaml", folder: Path | None = None) -> 
         raise ConfigurationError("\n".join(_sentences(error, name, tree))) from None
     if folder is None:
         return settings
-    settings = _with_absolute_paths(settings, folder)
+    settings = AdvisorSettings.model_validate(_with_absolute_paths(settings, folder))
     missing = list(_missing_files(settings, name, tree))
     if missing:  # now, and not when the nightly run starts
         raise ConfigurationError("\n".join(missing), hint=f"relative paths start at {folder}")
@@ -176,38 +177,39 @@ def _models(annotation: Any) -> Iterator[type[Settings]]:
         yield from _models(inner)
 
 
-_FILE_SOURCES = ("file", "jsonl", "json_schema", "locustfile")
-
-
 def _missing_files(settings: AdvisorSettings, name: str, tree: yaml.Node | None) -> Iterator[str]:
-    for t, target in enumerate(settings.targets):
-        for r, request in enumerate(target.requests):
-            for source in _FILE_SOURCES if request.payload is not None else ():
-                path: Path | None = getattr(request.payload, source)
-                if path is None or path.is_file():
-                    continue
-                key = "schema" if source == "json_schema" else source
-                loc: list[str | int] = ["targets", t, "requests", r, "payload", key]
-                problem = "is a folder, not a file" if path.is_dir() else "does not exist"
-                yield f"{name}:{_line(tree, loc)}: {'.'.join(map(str, loc))}: {path} {problem}"
+    for loc, path in _files(settings, ()):
+        if not path.is_file():
+            problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+            yield f"{name}:{_line(tree, loc)}: {'.'.join(map(str, loc))}: {path} {problem}"
 
 
-def _with_absolute_paths(settings: AdvisorSettings, folder: Path) -> AdvisorSettings:
-    return settings.model_copy(
-        update={"targets": [_target_with_paths(target, folder) for target in settings.targets]}
-    )
+def _files(value: object, loc: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Path]]:
+    """Every file that the settings name, with the key that names it."""
+    if isinstance(value, Path):
+        yield loc, value
+    elif isinstance(value, Settings):
+        for name, field in type(value).model_fields.items():
+            yield from _files(getattr(value, name), (*loc, field.alias or name))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _files(item, (*loc, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _files(item, (*loc, index))
 
 
-def _target_with_paths(target: TargetSettings, folder: Path) -> TargetSettings:
-    requests = []
-    for request in target.requests:
-        payload = request.payload
-        if payload is not None:
-            paths = {
-                name: folder / value
-                for name in _FILE_SOURCES
-                if (value := getattr(payload, name)) is not None
-            }
-            payload = payload.model_copy(update=paths)
-        requests.append(request.model_copy(update={"payload": payload}))
-    return target.model_copy(update={"requests": requests})
+def _with_absolute_paths(value: Any, folder: Path) -> Any:
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, Settings):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        changed = {name: _with_absolute_paths(item, folder) for name, item in fields.items()}
+        return value.model_copy(
+            update={name: new for name, new in changed.items() if new is not fields[name]}
+        )
+    if isinstance(value, dict):
+        return {key: _with_absolute_paths(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_absolute_paths(item, folder) for item in value]
+    return value

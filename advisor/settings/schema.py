@@ -5,78 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from advisor.domain import Slo
 from advisor.errors import ConfigurationError
-from advisor.units import parse_cores, parse_duration, parse_ratio, parse_slo
-
-Seconds = Annotated[float, BeforeValidator(parse_duration)]
-Ratio = Annotated[float, BeforeValidator(parse_ratio)]
-Cores = Annotated[float, BeforeValidator(parse_cores)]
-
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.]+)?")
-
-
-def _http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-    except ValueError as error:
-        raise ValueError(f"'{text}' is not a URL: {error}") from None
-    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or ""):
-        raise ValueError(f"'{text}' is not a URL: write http://host:port")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise ValueError(f"'{text}' is not a URL: its port must be a number from 1 to 65535")
-    return text.rstrip("/")
-
-
-def _with_unit(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(f"expected a duration such as 150ms, found {str(value).lower()}")  # noqa: TRY004
-    if isinstance(value, int | float):
-        raise ValueError(f"'{value}' has no unit: write {value}ms or {value}s")  # noqa: TRY004
-    return value
-
-
-def _quoted(value: object) -> object:
-    if isinstance(value, int | float):
-        raise ValueError(f"YAML reads this as the number {value}: write it in quotes")  # noqa: TRY004
-    return value
-
-
-def _expect(value: object) -> object:
-    text = str(value)
-    if value is not None and not re.fullmatch(r"[1-5](\d\d|xx)", text):
-        raise ValueError(f"'{text}' is not a status: write 200 or 4xx")
-    return None if value is None else text
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _ascending(pair: tuple[int, int]) -> tuple[int, int]:
-    low, high = pair
-    if not 1 <= low <= high:
-        raise ValueError(f"[{low}, {high}] is not a range: write [lowest, highest], both 1 or more")
-    return pair
+from advisor.settings.base import BoundText, Cores, HttpUrl, Ratio, Seconds, Settings, Text
+from advisor.settings.requests import RequestSettings
+from advisor.units import parse_slo
 
 
 def _target_name(text: str) -> str:
@@ -97,100 +34,7 @@ def _cron(text: str) -> str:
     return text
 
 
-Range = Annotated[tuple[int, int], AfterValidator(_ascending)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Cron = Annotated[str, AfterValidator(_cron)]
-
-
-class Settings(BaseModel):
-    """Base of all: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class OpenAiChatSettings(Settings):
-    """A chat completion, streamed unless told; `prompt_words` and `max_tokens` are drawn from lo..hi."""
-
-    model: str
-    prompt_words: Range = (20, 200)
-    max_tokens: Range = (16, 128)
-    stream: bool = True
-
-
-class OpenInferenceSettings(Settings):
-    """Tensors of the Open Inference Protocol, shaped by the model's own metadata."""
-
-    model: str
-    batch: int = Field(default=1, ge=1)
-
-
-class ImageSettings(Settings):
-    """Random pictures, width and height drawn from lo..hi (pixels)."""
-
-    format: Literal["png", "jpeg"] = "jpeg"
-    width: Range = (224, 640)
-    height: Range = (224, 640)
-    field: str | None = None  # of a multipart form; the raw body otherwise
-
-
-class PayloadSettings(Settings):
-    """Where bodies come from: exactly one source. Paths are relative to the configuration file."""
-
-    file: Path | None = None
-    jsonl: Path | None = None
-    openapi: str | None = None
-    json_schema: Path | None = Field(default=None, alias="schema")
-    openai_chat: OpenAiChatSettings | None = None
-    open_inference: OpenInferenceSettings | None = None
-    image: ImageSettings | None = None
-    locustfile: Path | None = None
-    invalid: bool = False
-    pool: int = Field(default=256, ge=1, le=100_000)
-    zipf: float | None = Field(default=None, gt=0, lt=math.inf)
-
-    @property
-    def source(self) -> str:
-        """The name of the one source that is set."""
-        return self._sources()[0]
-
-    def _sources(self) -> list[str]:
-        names = (
-            "file", "jsonl", "openapi", "json_schema", "openai_chat", "open_inference", "image", "locustfile",
-        )  # fmt: skip
-        return [
-            "schema" if name == "json_schema" else name for name in names if getattr(self, name) is not None
-        ]
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        found = self._sources()
-        if len(found) != 1:
-            given = " and ".join(found) if found else "none"
-            raise ValueError(
-                "a payload has exactly one source (file, jsonl, openapi, schema, openai_chat, "
-                f"open_inference, image or locustfile), found {given}"
-            )
-        return self
-
-
-class RequestSettings(Settings):
-    """One kind of request. `expect` is a status (`200`), a class (`4xx`) or None for 2xx and 3xx."""
-
-    method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], BeforeValidator(_upper)] = (
-        "POST"
-    )
-    path: str = "/"
-    payload: PayloadSettings | None = None
-    expect: Annotated[str | None, BeforeValidator(_expect)] = None
-    weight: float = Field(default=1.0, gt=0, lt=math.inf)
-    headers: dict[str, Annotated[str, BeforeValidator(_quoted)]] = {}
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: str) -> str:
-        if not path.startswith("/"):
-            raise ValueError(f"'{path}' is not a path: it must start with /")
-        return path
 
 
 class PrometheusObserve(Settings):
@@ -202,7 +46,7 @@ class PrometheusObserve(Settings):
 class ObserveSettings(Settings):
     """Where the sidecars are."""
 
-    exporters: list[HttpUrl] = []
+    exporters: list[HttpUrl] = Field(default_factory=list)
     prometheus: PrometheusObserve | None = None
     dns: str | None = None
 
@@ -210,8 +54,8 @@ class ObserveSettings(Settings):
 class SloSettings(Settings):
     """`{latency: {p95: 150ms}, error_ratio: 0.1%}`."""
 
-    latency: dict[str, Annotated[str, BeforeValidator(_with_unit)]] = {}
-    ttft: dict[str, Annotated[str, BeforeValidator(_with_unit)]] = {}
+    latency: dict[str, BoundText] = Field(default_factory=dict)
+    ttft: dict[str, BoundText] = Field(default_factory=dict)
     error_ratio: Ratio = 0.001
 
     @model_validator(mode="after")
@@ -314,13 +158,13 @@ class TargetSettings(Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     scenarios: dict[
         Literal["capacity", "soak", "spike", "smoke", "load", "stress", "replay"], ScenarioSettings
-    ] = {}
+    ] = Field(default_factory=dict)
     scaling: ScalingSettings = ScalingSettings()
     demand_rps: float | None = Field(default=None, gt=0, lt=math.inf)
     production: bool = False
     allow_production_load: bool = False
-    blackout: list[BlackoutSettings] = []
-    version: Annotated[str | None, BeforeValidator(_quoted)] = None
+    blackout: list[BlackoutSettings] = Field(default_factory=list)
+    version: Text | None = None
 
 
 class PrometheusSettings(Settings):
@@ -345,7 +189,7 @@ class ApiSettings(Settings):
     listen: str = "127.0.0.1:8000"
     viewer_token_env: str = "ADVISOR_VIEWER_TOKEN"  # noqa: S105
     operator_token_env: str = "ADVISOR_OPERATOR_TOKEN"  # noqa: S105
-    hosts: list[str] = []
+    hosts: list[str] = Field(default_factory=list)
 
     @field_validator("listen")
     @classmethod

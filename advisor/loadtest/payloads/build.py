@@ -81,7 +81,7 @@ async def _pool(
     if payload.json_schema is not None:
         schema = files.read_json(payload.json_schema)
         where = str(payload.json_schema)
-        return json_requests(path, schema, schema, where, size, rng, invalid=payload.invalid)
+        return json_requests(path, schema, schema, where, payload, rng)
     if payload.openai_chat is not None:
         return chat.requests(path, payload.openai_chat, size, rng)
     if payload.open_inference is not None:

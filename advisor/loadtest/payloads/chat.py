@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from advisor.loadtest.payloads.files import JSON_HEADERS
+from advisor.loadtest.payloads.sizes import Sizes
 from advisor.loadtest.protocol import Prepared
 from advisor.settings import OpenAiChatSettings
 
@@ -25,13 +26,13 @@ def requests(
 ) -> tuple[Prepared, ...]:
     """`size` prompts of random words: alike prompts would be answered by a prefix cache, not by the model."""
     made = []
+    prompt_words, max_tokens = Sizes(chat.prompt_words), Sizes(chat.max_tokens)
     for _ in range(size):
-        count = int(rng.integers(chat.prompt_words[0], chat.prompt_words[1], endpoint=True))
-        words = [_WORDS[i] for i in rng.integers(len(_WORDS), size=count)]
+        words = [_WORDS[i] for i in rng.integers(len(_WORDS), size=prompt_words.draw(rng, 1))]
         body = {
             "model": chat.model,
             "messages": [{"role": "user", "content": " ".join(words)}],
-            "max_tokens": int(rng.integers(chat.max_tokens[0], chat.max_tokens[1], endpoint=True)),
+            "max_tokens": max_tokens.draw(rng, 1),
             "stream": chat.stream,
         }
         made.append(Prepared(path, json.dumps(body).encode(), JSON_HEADERS))

@@ -19,7 +19,7 @@ def fixed(path: str, file: Path) -> tuple[Prepared, ...]:
     Raises:
         ConfigurationError: unreadable, or a .json file that is not JSON.
     """
-    body = _read(file)
+    body = read(file)
     content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if content_type == "application/json":
         _loads(body, str(file), 1)
@@ -33,7 +33,7 @@ def json_lines(path: str, file: Path) -> tuple[Prepared, ...]:
         ConfigurationError: unreadable, empty, or a line is not JSON: names the line.
     """
     bodies = []
-    for number, line in enumerate(_read(file).splitlines(), 1):
+    for number, line in enumerate(read(file).splitlines(), 1):
         if line.strip():
             _loads(line, str(file), number)
             bodies.append(Prepared(path, line.strip(), JSON_HEADERS))
@@ -48,13 +48,18 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: unreadable, not JSON, or not an object.
     """
-    data = _loads(_read(file), str(file), 1)
+    data = _loads(read(file), str(file), 1)
     if not isinstance(data, dict):
         raise ConfigurationError(f"{file}: expected an object, found {type(data).__name__}")
     return data
 
 
-def _read(file: Path) -> bytes:
+def read(file: Path) -> bytes:
+    """All of it.
+
+    Raises:
+        ConfigurationError: unreadable.
+    """
     try:
         return file.read_bytes()
     except OSError as error:

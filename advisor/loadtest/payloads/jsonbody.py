@@ -10,8 +10,12 @@ import numpy as np
 from advisor.errors import ConfigurationError
 from advisor.loadtest.payloads.broken import broken
 from advisor.loadtest.payloads.files import JSON_HEADERS
+from advisor.loadtest.payloads.sizes import Sizes
 from advisor.loadtest.payloads.values import CannotGenerateError, Values
 from advisor.loadtest.protocol import Prepared
+from advisor.settings import PayloadSettings
+
+_SURELY_SEEN = 16  # bodies in which also an optional part came
 
 
 def json_requests(
@@ -19,39 +23,37 @@ def json_requests(
     schema: Any,
     root: dict[str, Any],
     where: str,
-    size: int,
+    payload: PayloadSettings,
     rng: np.random.Generator,
-    *,
-    invalid: bool = False,
 ) -> tuple[Prepared, ...]:
-    """`size` bodies for `schema`, whose references are looked up in `root`; `where` is for messages.
+    """`payload.pool` bodies for `schema`, whose references are looked up in `root`; `where` is for messages.
 
     Raises:
         ConfigurationError: no value could be made, or nothing in the schema can be broken.
     """
-    bodies = json_bodies(schema, root, where, size, rng, invalid=invalid)
+    bodies = json_bodies(schema, root, where, payload, rng)
     return tuple(Prepared(path, body, JSON_HEADERS) for body in bodies)
 
 
 def json_bodies(
-    schema: Any,
-    root: dict[str, Any],
-    where: str,
-    size: int,
-    rng: np.random.Generator,
-    *,
-    invalid: bool = False,
+    schema: Any, root: dict[str, Any], where: str, payload: PayloadSettings, rng: np.random.Generator
 ) -> list[bytes]:
     """The bodies alone; see `json_requests`."""
-    values = Values(root, rng)
+    values = Values(root, rng, {pointer: Sizes(size) for pointer, size in payload.sizes.items()})
     try:
-        good = [values.valid(schema) for _ in range(size)]
+        good = [values.valid(schema) for _ in range(payload.pool)]
     except CannotGenerateError as error:
         raise ConfigurationError(
             f"{where}: cannot make a value for {error.pointer}: {error.reason}",
             hint="give the bodies yourself with 'file' or 'jsonl'",
         ) from None
-    if not invalid:
+    if values.untold and payload.pool >= _SURELY_SEEN:
+        raise ConfigurationError(
+            f"{where}: 'sizes' tells the size at '{values.untold[0]}', where there is no list, and no text "
+            "of free length",
+            hint="write JSON pointers into the body, such as /rows or /rows/*/text",
+        )
+    if not payload.invalid:
         return [_dump(value) for value in good]
     bad = [body for value in good if (body := broken(values, schema, value, rng)) is not None]
     if not bad:

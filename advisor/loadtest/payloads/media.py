@@ -7,19 +7,24 @@ import io
 import numpy as np
 from PIL import Image
 
+from advisor.loadtest.payloads.sizes import Sizes
 from advisor.loadtest.protocol import Prepared
 from advisor.settings import ImageSettings
 
+_WIDEST = 16_384  # pixels
 _GRAIN = 16  # pixels; noise of single pixels would be larger than any photograph
 
 
 def requests(path: str, image: ImageSettings, size: int, rng: np.random.Generator) -> tuple[Prepared, ...]:
     """`size` pictures, as raw bodies or as the field of a multipart form."""
-    return tuple(_request(path, image, rng) for _ in range(size))
+    widths, heights = Sizes(image.width), Sizes(image.height)
+    return tuple(
+        _request(path, image, widths.draw(rng, 1, _WIDEST), heights.draw(rng, 1, _WIDEST), rng)
+        for _ in range(size)
+    )
 
 
-def _request(path: str, image: ImageSettings, rng: np.random.Generator) -> Prepared:
-    width, height = (int(rng.integers(low, high, endpoint=True)) for low, high in (image.width, image.height))
+def _request(path: str, image: ImageSettings, width: int, height: int, rng: np.random.Generator) -> Prepared:
     data, content_type = _picture(width, height, image.format, rng), f"image/{image.format}"
     if image.field is None:
         return Prepared(path, data, (("Content-Type", content_type),))

@@ -40,11 +40,10 @@ async def requests(
     assert payload.openapi is not None
     document, name = await fetch.document(payload.openapi)
     operation = _operation(document, name, request.method, request.path)
-    size = payload.pool
-    content_type, bodies = _bodies(document, operation, size, rng, invalid=payload.invalid)
+    content_type, bodies = _bodies(document, operation, payload, rng)
     values = Values(document, rng)
     try:
-        addresses = [_address(values, operation, request.path) for _ in range(size)]
+        addresses = [_address(values, operation, request.path) for _ in range(payload.pool)]
     except CannotGenerateError as error:
         raise ConfigurationError(f"{operation.where}: {error.reason} ({error.pointer})") from None
     typed = (("Content-Type", content_type),) if content_type else ()
@@ -96,12 +95,12 @@ def _matches(template: str, path: str) -> bool:
 
 
 def _bodies(
-    document: dict[str, Any], operation: _Operation, size: int, rng: np.random.Generator, *, invalid: bool
+    document: dict[str, Any], operation: _Operation, payload: PayloadSettings, rng: np.random.Generator
 ) -> tuple[str | None, list[bytes]]:
     """The content type (None without a body) and the bodies."""
     content = (operation.body or {}).get("content", {})
     if not content:
-        if invalid:
+        if payload.invalid:
             raise ConfigurationError(
                 f"{operation.where}: it takes no body, so no body can be invalid",
                 hint="leave out 'invalid', or name another path",
@@ -111,7 +110,7 @@ def _bodies(
     if json_type is not None:
         schema = content[json_type].get("schema", {})
         where = f"{operation.where} requestBody"
-        return json_type, json_bodies(schema, document, where, size, rng, invalid=invalid)
+        return json_type, json_bodies(schema, document, where, payload, rng)
     raise ConfigurationError(
         f"{operation.where}: bodies of type {', '.join(content)} cannot be generated, only JSON can",
         hint="give the bodies with 'file', or use 'image'",

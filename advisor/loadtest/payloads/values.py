@@ -18,7 +18,9 @@ import numpy as np
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from advisor.errors import ConfigurationError
 from advisor.loadtest.payloads.formats import FORMATS
+from advisor.loadtest.payloads.sizes import Sizes
 
 _TRIES = 40
 _DEPTH = (
@@ -27,6 +29,7 @@ _DEPTH = (
 _OPTIONAL_SHARE = 0.8
 _ROOT = "urn:root"
 _SPAN = 100.0  # of numbers without bounds
+_DISTINCT = 64  # items of a list that are drawn each by itself
 
 
 class CannotGenerateError(Exception):
@@ -39,11 +42,18 @@ class CannotGenerateError(Exception):
 
 
 class Values:
-    """Draws values for schemas whose `$ref`s point into `root`."""
+    """Draws values for schemas whose `$ref`s point into `root`.
 
-    def __init__(self, root: dict[str, Any], rng: np.random.Generator) -> None:
+    `sizes`: of lists and texts, by JSON pointer into the value; `*` stands for any key or index.
+    """
+
+    def __init__(
+        self, root: dict[str, Any], rng: np.random.Generator, sizes: Mapping[str, Sizes] | None = None
+    ) -> None:
         self._root = root
         self._rng = rng
+        self._sizes = {tuple(pointer.split("/")[1:]): size for pointer, size in (sizes or {}).items()}
+        self._told: set[tuple[str, ...]] = set()
         self._validators: dict[str, jsonschema.Draft202012Validator] = {}
         self._registry: Registry[Any] = Registry().with_resource(
             _ROOT, DRAFT202012.create_resource(modern(root))
@@ -75,6 +85,13 @@ class Values:
         if found is None:
             return None
         return "#/" + "/".join(str(part) for part in found.absolute_path), found.message[:200]
+
+    @property
+    def untold(self) -> list[str]:
+        """Pointers of `sizes` that no list or text was found at so far."""
+        return [
+            "".join(f"/{part}" for part in pointer) for pointer in self._sizes if pointer not in self._told
+        ]
 
     def resolved(self, schema: Any) -> dict[str, Any]:
         """The schema with `$ref` and `allOf` merged in, in the words of 2020-12."""
@@ -200,9 +217,14 @@ class Values:
         high = int(plain.get("maxItems", max(low, len(fixed)) if depth > _DEPTH else low + 4))
         if items is False:
             high = min(high, len(fixed))
-        count = int(self._rng.integers(low, max(low, high) + 1))
+        count = self._told_size(where, plain, "Items")
+        if count is None:
+            count = int(self._rng.integers(low, max(low, high) + 1))
         result: list[Any] = []
         for number in range(count):
+            if len(result) >= len(fixed) + _DISTINCT and not plain.get("uniqueItems"):
+                result += self._again(result[len(fixed) :], count - number)
+                break
             schema = fixed[number] if number < len(fixed) else items
             value = self._draw(schema, f"{where}/items", depth + 1)
             for _ in range(_TRIES if plain.get("uniqueItems") else 0):
@@ -211,6 +233,29 @@ class Values:
                 value = self._draw(schema, f"{where}/items", depth + 1)
             result.append(value)
         return result
+
+    def _again(self, items: list[Any], count: int) -> list[Any]:
+        """More of a long list from what it has: drawing each item would take longer than the run."""
+        return [items[index] for index in self._rng.integers(len(items), size=count)]
+
+    def _told_size(self, where: str, plain: dict[str, Any], what: str) -> int | None:
+        """The size that was told for this place, within `min…` and `max…` of the schema."""
+        if not self._sizes:
+            return None
+        place = _instance(where)
+        for pointer, size in self._sizes.items():
+            if len(pointer) == len(place) and all(
+                "*" in (a, b) or a == b for a, b in zip(pointer, place, strict=True)
+            ):
+                self._told.add(pointer)
+                most = plain.get(f"max{what}")
+                try:
+                    return size.draw(
+                        self._rng, int(plain.get(f"min{what}", 0)), None if most is None else int(most)
+                    )
+                except ConfigurationError as error:
+                    raise CannotGenerateError(where, error.message) from None
+        return None
 
     def _number(self, plain: dict[str, Any], where: str, *, whole: bool) -> float:
         low, high = _bounds(plain, whole=whole)
@@ -239,7 +284,9 @@ class Values:
         make = FORMATS.get(plain.get("format", ""))
         if make is not None:
             return make(self._rng)
-        length = int(self._rng.integers(max(low, min(3, high)), high, endpoint=True))
+        length = self._told_size(where, plain, "Length")
+        if length is None:
+            length = int(self._rng.integers(max(low, min(3, high)), high, endpoint=True))
         letters = self._rng.choice(list(string.ascii_lowercase), size=length)
         return "".join(letters)
 
@@ -251,6 +298,18 @@ class Values:
             return str(JSF({"type": "string", "pattern": plain["pattern"]}).generate())
         except Exception as error:  # noqa: BLE001 - whatever a pattern does to another's parser
             raise CannotGenerateError(where, f"pattern '{plain['pattern']}': {error}") from None
+
+
+def _instance(where: str) -> tuple[str, ...]:
+    """The place in the value that a place in the schema describes: `#/properties/rows/items` is `/rows/*`."""
+    place: list[str] = []
+    parts = iter(where.split("/")[1:])
+    for part in parts:
+        if part == "properties":
+            place.append(next(parts))
+        elif part in {"items", "additionalProperties"}:
+            place.append("*")
+    return tuple(place)
 
 
 _IMPLIED = (

@@ -234,6 +234,42 @@ def test_tensors_follow_the_models_metadata(url) -> None:
     assert type(b["data"][0]) is bool
 
 
+def test_tensors_as_the_bytes_of_the_binary_extension(url) -> None:
+    settings = {"model": "net", "batch": 3, "length": {"uniform": [2, 6]}, "binary": True}
+    [kind] = build({"payload": {"open_inference": settings, "pool": 8}}, url=url)
+    lengths = set()
+    for prepared in kind.pool:
+        headers = dict(prepared.headers)
+        head = int(headers["Inference-Header-Content-Length"])
+        x, n, t, b = json.loads(prepared.body[:head])["inputs"]
+        sizes = [i["parameters"]["binary_data_size"] for i in (x, n, t, b)]
+        assert len(prepared.body) == head + sum(sizes)
+        assert (sizes[0], sizes[1], sizes[3]) == (12 * 4, 8, 2)
+        assert np.abs(np.frombuffer(prepared.body, "<f4", 12, head)).max() < 6
+        start, texts = head + sizes[0] + sizes[1], []
+        while start < head + sum(sizes[:3]):
+            size = int.from_bytes(prepared.body[start : start + 4], "little")
+            texts.append(prepared.body[start + 4 : start + 4 + size])
+            start += 4 + size
+        assert t["shape"] == [3, len(texts) // 3]
+        assert all(text.startswith(b"text ") for text in texts)
+        lengths.add(t["shape"][1])
+    assert lengths <= set(range(2, 7))
+    assert len(lengths) > 1
+
+
+@pytest.mark.parametrize(("datatype", "size"), [("BF16", 2), ("FP16", 2), ("FP64", 8), ("UINT8", 1)])
+def test_a_tensor_has_the_size_of_its_type(datatype, size) -> None:
+    from advisor.loadtest.payloads.inference import _bytes, _Tensor
+
+    values = np.array([1.0, -2.5, 3.0]) if size != 1 else np.array([1, 2, 3])
+    data = _bytes(_Tensor("x", datatype, [3], values))
+    assert len(data) == 3 * size
+    if datatype == "BF16":
+        whole = np.frombuffer(data, "<u2").astype("<u4") << 16
+        assert whole.view("<f4").tolist() == [1.0, -2.5, 3.0]
+
+
 def test_pictures_have_sizes_in_range_and_can_be_read() -> None:
     raw, form = build(
         {"payload": {"image": {"format": "png", "width": [10, 40], "height": [5, 6]}, "pool": 12}},
