@@ -186,6 +186,7 @@ class Arrivals(StrEnum):
     SINGLE = "single"  # one at a time, the next when the last has ended
     POISSON = "poisson"
     CONSTANT = "constant"
+    GAMMA = "gamma"  # gaps of a gamma law with coefficient of variation `cv`: bursts, or evenness
     RAMP = "ramp"  # Poisson, the rate doubling every `doubling` seconds
     VOLLEY = "volley"  # `count` requests at once
     REPLAY = "replay"  # Poisson along `curve`
@@ -223,6 +224,7 @@ class Stage:
     count: int | None = None
     stop: RampStop | None = None
     curve: tuple[tuple[float, float], ...] = ()  # (s since the stage began, req/s), linear in between
+    cv: float = 1.0  # of the gaps, for GAMMA and REPLAY: 1 is Poisson, above it bursts, below it evenness
     drain: float = 30.0
     seed: int = 0
 

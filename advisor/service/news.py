@@ -86,7 +86,7 @@ def stage_end(position: int, found: StageResult | StageSummary) -> Data:
 def _rate(summary: StageSummary) -> float | None:
     """What was asked; the mean of what was offered where the rate changed; none where all came at once."""
     match summary.stage.arrivals:
-        case Arrivals.POISSON | Arrivals.CONSTANT:
+        case Arrivals.POISSON | Arrivals.GAMMA | Arrivals.CONSTANT:
             return summary.stage.rate
         case Arrivals.VOLLEY:
             return None

@@ -30,6 +30,25 @@ def test_poisson_gaps_are_exponential(seed: int) -> None:
     assert drawn.max() < 100
 
 
+@pytest.mark.parametrize("cv", [0.3, 0.8, 2.0, 4.0])
+def test_gamma_gaps_have_the_mean_and_the_variation_that_were_asked_for(cv: float) -> None:
+    """Standard errors of mean and cv of n gamma gaps: cv/√n, and cv·√((1 + 2cv²)/2n) (Johnson and Kotz)."""
+    drawn = times(Stage("g", Arrivals.GAMMA, 400, rate=100, cv=cv, seed=5))
+    gaps, n = np.diff(drawn), 40_000
+    assert drawn.size == pytest.approx(n, abs=4 * cv * n**0.5 + 20)
+    assert gaps.mean() == pytest.approx(0.01, abs=4 * 0.01 * cv / n**0.5)
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, abs=4 * cv * ((1 + 2 * cv**2) / (2 * n)) ** 0.5)
+    assert stats.kstest(gaps, stats.gamma(cv**-2, scale=0.01 * cv**2).cdf).pvalue > 1e-4
+
+
+def test_a_replay_can_be_burstier_than_poisson_at_the_same_rate() -> None:
+    curve = ((0.0, 50.0), (200.0, 150.0))
+    drawn = times(Stage("c", Arrivals.REPLAY, 200, curve=curve, cv=3.0, seed=1))
+    mass = 50 * drawn + 0.25 * drawn**2  # of a rate that rises from 50 to 150 in 200 s
+    assert drawn.size == pytest.approx(20_000, abs=4 * 3 * 20_000**0.5)
+    assert np.diff(mass).std() == pytest.approx(3.0, abs=0.4)
+
+
 def test_constant_arrivals_are_even_and_do_not_drift() -> None:
     drawn = times(Stage("c", Arrivals.CONSTANT, 1000, rate=3))
     assert drawn.size == 3000
@@ -105,6 +124,7 @@ def test_long_stages_are_drawn_piece_by_piece() -> None:
         (Stage("s", Arrivals.RAMP, 10, rate=20, doubling=None), "needs 'doubling'"),
         (Stage("s", Arrivals.CONSTANT, 10, rate=0), "needs a rate above 0"),
         (Stage("s", Arrivals.CONSTANT, 10, rate=float("nan")), "needs a rate above 0"),
+        (Stage("s", Arrivals.GAMMA, 10, rate=1, cv=0), "needs a cv above 0"),
         (Stage("s", Arrivals.SINGLE, 0), "longer than 0 s"),
         (Stage("s", Arrivals.SINGLE, float("inf")), "longer than 0 s"),
         (Stage("s", Arrivals.VOLLEY, 10), "needs a count"),

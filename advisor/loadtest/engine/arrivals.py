@@ -1,8 +1,9 @@
 """When requests are due: arrival times drawn before they are needed. Pure numpy.
 
-Every Poisson stream is one of unit rate mapped through the inverse of the cumulative rate Λ(t) (time
+Every random stream is one of unit rate mapped through the inverse of the cumulative rate Λ(t) (time
 rescaling: Daley & Vere-Jones, "An Introduction to the Theory of Point Processes", 2003, theorem 7.4.I), so
-steady, ramp and replay differ in Λ alone.
+steady, ramp and replay differ in Λ alone. Its gaps follow a gamma law of mean 1 and coefficient of variation
+cv (shape 1/cv², scale cv²); cv = 1 is the exponential law of a Poisson stream.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def complaint(stage: Stage, caps: Caps) -> str | None:
         return f"{name} needs a rate above 0 req/s, asked for {stage.rate}"
     if stage.arrivals is Arrivals.RAMP and not (stage.doubling and stage.doubling > 0):
         return f"{name} is a ramp and needs 'doubling' in seconds"
+    if not (math.isfinite(stage.cv) and stage.cv > 0):
+        return f"{name} needs a cv above 0, asked for {stage.cv}"
     peak = peak_rate(stage, caps)
     if peak > caps.rate * (1 + 1e-9):
         return f"{name} asks for {peak:g} req/s, above the cap of {caps.rate:g} req/s"
@@ -76,13 +79,14 @@ def offsets(stage: Stage, caps: Caps) -> Iterator[list[float]]:
             yield [0.0] * int(stage.count or 0)
         case Arrivals.CONSTANT:
             yield from _constant(stage)
-        case Arrivals.POISSON:
+        case Arrivals.POISSON | Arrivals.GAMMA:
             rate = stage.rate
-            yield from _poisson(stage, lambda mass: mass / rate)
+            cv = stage.cv if stage.arrivals is Arrivals.GAMMA else 1.0
+            yield from _random(stage, cv, lambda mass: mass / rate)
         case Arrivals.RAMP:
-            yield from _poisson(stage, ramp_inverse(stage.rate, stage.doubling or math.inf, caps.rate))
+            yield from _random(stage, 1.0, ramp_inverse(stage.rate, stage.doubling or math.inf, caps.rate))
         case Arrivals.REPLAY:
-            yield from _poisson(stage, curve_inverse(stage.curve, stage.seconds))
+            yield from _random(stage, stage.cv, curve_inverse(stage.curve, stage.seconds))
 
 
 def _constant(stage: Stage) -> Iterator[list[float]]:
@@ -91,11 +95,12 @@ def _constant(stage: Stage) -> Iterator[list[float]]:
         yield (np.arange(first, min(first + _CHUNK, total)) / stage.rate).tolist()
 
 
-def _poisson(stage: Stage, inverse: Inverse) -> Iterator[list[float]]:
+def _random(stage: Stage, cv: float, inverse: Inverse) -> Iterator[list[float]]:
     rng = np.random.default_rng([stage.seed, 0])
     mass = 0.0
     while True:
-        reached = mass + np.cumsum(rng.exponential(size=_CHUNK))
+        gaps = rng.exponential(size=_CHUNK) if cv == 1 else rng.gamma(cv**-2, cv**2, _CHUNK)
+        reached = mass + np.cumsum(gaps)
         mass = float(reached[-1])
         times = inverse(reached)
         inside = times < stage.seconds

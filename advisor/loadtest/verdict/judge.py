@@ -15,6 +15,7 @@ from advisor.loadtest.verdict.sufficiency import interval_width, undecided
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
 PRECISION = "enough requests for the interval"  # the rule that asks for more of the same evidence
+STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 OVERLOAD = frozenset({"burst"})  # meant to be above saturation: its numbers only tell the server's form
 
 
@@ -77,8 +78,7 @@ def _of_the_stage(result: StageResult, slo: Slo) -> list[Examined]:
 
 def _counts(result: StageResult) -> bool:
     """Stages whose numbers the answer rests on: open load that is not meant to overload."""
-    steady = result.stage.arrivals in {Arrivals.POISSON, Arrivals.CONSTANT, Arrivals.REPLAY}
-    return steady and _kind(result) not in OVERLOAD
+    return result.stage.arrivals in STEADY | {Arrivals.REPLAY} and _kind(result) not in OVERLOAD
 
 
 def _kind(result: StageResult) -> str:
@@ -125,7 +125,7 @@ def _at_the_edge(found: Capacity) -> Objection | None:
 def _plain_rules(history: Sequence[StageResult], slo: Slo) -> list[Examined]:
     found = []
     for result in history:
-        if result.stage.arrivals not in {Arrivals.POISSON, Arrivals.CONSTANT} or not _counts(result):
+        if result.stage.arrivals not in STEADY or not _counts(result):
             continue
         name = result.stage.name
         found.append(Examined("both halves agree", halves_agree(result, slo), name))

@@ -9,7 +9,7 @@ from advisor.domain import Arrivals, Run, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_evidence
 
 SEARCHES = frozenset({"capacity", "stress"})  # they go beyond the objective on purpose
-_STEADY = frozenset({Arrivals.POISSON, Arrivals.CONSTANT, Arrivals.REPLAY})
+_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT, Arrivals.REPLAY})
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,11 @@ def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
     """What the plan asked for where it asked for one rate, else what was offered; a volley has no rate."""
     if stage.arrivals is domain.Arrivals.VOLLEY:
         return None
-    steady = stage.arrivals in (domain.Arrivals.POISSON, domain.Arrivals.CONSTANT)
+    steady = stage.arrivals in (
+        domain.Arrivals.POISSON,
+        domain.Arrivals.GAMMA,
+        domain.Arrivals.CONSTANT,
+    )
     return stage.rate if steady else finite(offered)
 
 
