@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from typing import Self
 from advisor import errors
 from advisor.domain import RequestLog, Stage, StageResult, StreamLog
 from advisor.loadtest import protocol
-from advisor.loadtest.protocol import Failure, Ready, SecondRecord, Setup, StageEnd
+from advisor.loadtest.protocol import Closed, Failure, Ready, SecondRecord, Setup, StageEnd
 
 _LINE_LIMIT = 256 * 2**20  # a second of columns at the highest rate is far below
 _START_SECONDS = 60.0  # importing the generator takes seconds on a busy machine
@@ -31,7 +32,11 @@ class Engine:
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._stderr_reader: asyncio.Task[None] | None = None
         self._running = False
+        self._has_users = False
+        self._has_last_word = False
         self.ready: Ready | None = None
+        self.kinds: list[str] = []  # of requests, in the order of their index in the logs
+        self.exit_code: int | None = None  # that a listener of a locustfile asked for, once closed
 
     @classmethod
     async def started(cls, setup: Setup) -> Self:
@@ -97,6 +102,8 @@ class Engine:
                 f"the load generator said {message!r} instead of 'ready'" + self._tail()
             )
         self.ready = message
+        self.kinds = [kind.name for kind in setup.kinds]
+        self._has_users = setup.locustfile is not None
 
     async def run_stage(self, stage: Stage) -> AsyncIterator[SecondRecord | StageResult]:
         """Run one stage: yields a `SecondRecord` each second as it comes, and last the `StageResult`.
@@ -108,7 +115,7 @@ class Engine:
         """
         if self._running:
             raise errors.EngineFailed(f"stage '{stage.name}' cannot start: the last stage has not ended")
-        self._running = True
+        self._running, self._has_last_word = True, self._has_users
         await self._send(protocol.encode(stage))
         logs: list[RequestLog] = []
         streams: list[StreamLog] = []
@@ -116,6 +123,7 @@ class Engine:
             message = await self._receive()
             if isinstance(message, SecondRecord):
                 logs.append(message.log)
+                self.kinds += message.kinds
                 if message.streams is not None:
                     streams.append(message.streams)
                 yield message
@@ -138,6 +146,11 @@ class Engine:
                     f"the load generator said {message!r} in the middle of a stage" + self._tail()
                 )
 
+    async def finish(self) -> None:
+        """End the running stage before its time: nothing more is sent, what is in flight may end."""
+        if self._running:
+            await self._send(protocol.FINISH)
+
     async def abort(self) -> None:
         """Stop the load at once. A running stage still yields its result; then the generator exits."""
         if self._process and self._process.returncode is None:
@@ -148,6 +161,7 @@ class Engine:
         process = self._process
         if process is None:
             return
+        await self._last_word()
         if process.returncode is None and process.stdin:
             process.stdin.close()  # end of input ends it
             try:
@@ -159,6 +173,18 @@ class Engine:
         if self._stderr_reader:
             await self._stderr_reader
             self._stderr_reader = None
+
+    async def _last_word(self) -> None:
+        """What a locustfile's listeners say at the end; none of a generator that has died."""
+        if not self._has_last_word:
+            return
+        self._has_last_word = False
+        with contextlib.suppress(errors.EngineFailed, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._send(protocol.CLOSE)
+                while not isinstance(message := await self._receive(), Closed):
+                    pass
+                self.exit_code = message.exit_code
 
     async def _send(self, line: bytes) -> None:
         process = self._process

@@ -1,7 +1,8 @@
 """What the advisor and the load generator say to each other: JSON lines, one message a line.
 
-advisor → generator    `setup` once, then `stage` any number of times; `abort`; `close`
-generator → advisor    `ready` after the setup; a `second` each second of a stage, then `stage_end`; `error`
+advisor → generator    `setup` once, then `stage` any number of times; `finish` a stage early; `abort`; `close`
+generator → advisor    `ready` after the setup; a `second` each second of a stage, then `stage_end`; `error`;
+                       `closed` at its end, where a locustfile may have a word in it
 
 All times are seconds since the generator's epoch (monotonic); `ready` tells that epoch as Unix time.
 Request columns travel as base64 of little-endian arrays: float64 times, int8 outcomes, int16 kinds.
@@ -25,6 +26,7 @@ RELATIVE_ERROR = 0.01
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = float(np.log(_GAMMA))
 _SMALLEST = 1e-6  # s; nothing over a socket is faster
+LONGEST = 65_536  # bytes of an answer that is told
 
 
 class Connections(StrEnum):
@@ -55,7 +57,8 @@ class Prepared:
 class Kind:
     """One kind of request with its pool. `expect` is a status, a class (`4xx`) or None for 2xx and 3xx.
 
-    `streaming` asks for the times of the events of an SSE answer.
+    `streaming` asks for the times of the events of an SSE answer. Of the answers to the pool's `watched`
+    entries, a sample is told, so that they can be compared.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Kind:
     choice: Choice = Choice.UNIFORM
     zipf: float = 1.0  # exponent s of 1/rank^s, for Choice.ZIPF
     streaming: bool = False
+    watched: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +96,31 @@ class Setup:
     connect_timeout: float = 5.0
     connections: Connections = Connections.REUSE
     verify_tls: bool = True
+    ca_file: str | None = None  # authorities to trust besides the system's
     allowed_hosts: tuple[str, ...] = ()
     locustfile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The generator is set up. `epoch` is Unix time at its second 0; `resolved` is the host's address."""
+    """The generator is set up. `epoch` is Unix time at its second 0; `resolved` is the host's address.
+
+    `warnings`: what of a locustfile is not used.
+    """
 
     epoch: float
     pid: int
     resolved: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The body of an answer that was as expected, to entry `entry` of the pool of kind `kind`."""
+
+    kind: int
+    entry: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +128,8 @@ class SecondRecord:
     """What happened in one second of a stage; the last one of a stage may be shorter.
 
     `log` holds every request that ended in it; `counts` its outcomes by name; `histogram` the latency of the
-    successful ones by DDSketch bucket; `streams` the streamed answers; `cpu` the
-    generator's own use in cores.
+    successful ones by DDSketch bucket; `streams` the streamed answers; `told` a sample of the answers that
+    are watched; `cpu` the generator's own use in cores.
     """
 
     stage: str
@@ -126,6 +144,8 @@ class SecondRecord:
     dispatch_delay_p50: float | None = None
     dispatch_delay_p99: float | None = None
     streams: StreamLog | None = None
+    told: tuple[Told, ...] = ()
+    kinds: tuple[str, ...] = ()  # names of kinds that came up: users name theirs as they go
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +172,16 @@ class Failure:
     hint: str | None = None
 
 
-Message = Setup | Stage | Ready | SecondRecord | StageEnd | Failure
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The last word of a locustfile's users: the `process_exit_code` that a listener has set, if any."""
+
+    exit_code: int | None
+
+
+Message = Setup | Stage | Ready | SecondRecord | StageEnd | Failure | Closed
 ABORT = b'{"type":"abort"}\n'
+FINISH = b'{"type":"finish"}\n'
 CLOSE = b'{"type":"close"}\n'
 
 
@@ -205,7 +233,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message | str:
-    """A message, or the word of one that is only a word (`abort`, `close`).
+    """A message, or the word of one that is only a word (`abort`, `finish`, `close`).
 
     Raises:
         ValueError: not a message of this protocol.
@@ -220,7 +248,7 @@ def decode(line: bytes) -> Message | str:
 
 
 def _word(kind: str) -> str:
-    if kind not in {"abort", "close"}:
+    if kind not in {"abort", "finish", "close"}:
         raise ValueError(f"unknown message '{kind}'")
     return kind
 
@@ -241,14 +269,17 @@ def _plain(message: Message) -> dict[str, Any]:
             data = {
                 name: getattr(message, name)
                 for name in SecondRecord.__slots__
-                if name not in {"log", "streams"}
+                if name not in {"log", "streams", "told"}
             }
             data["streams"] = _pack_streams(message.streams) if message.streams else None
+            data["told"] = [[t.kind, t.entry, base64.b64encode(t.body).decode()] for t in message.told]
             return {"type": "second", **data, "log": _pack(message.log)}
         case StageEnd():
             return {"type": "stage_end", **asdict(message)}
         case Failure():
             return {"type": "error", **asdict(message)}
+        case Closed():
+            return {"type": "closed", **asdict(message)}
 
 
 _COLUMNS = {"intended": "<f8", "sent": "<f8", "end": "<f8", "outcome": "<i1", "kind": "<i2"}
@@ -297,6 +328,7 @@ def _setup(data: dict[str, Any]) -> Setup:
             **{
                 **kind,
                 "choice": Choice(kind["choice"]),
+                "watched": tuple(kind["watched"]),
                 "pool": tuple(
                     Prepared(p["path"], base64.b64decode(p["body"]), _pairs(p["headers"]))
                     for p in kind["pool"]
@@ -330,8 +362,11 @@ def _stage(data: dict[str, Any]) -> Stage:
 def _second(data: dict[str, Any]) -> SecondRecord:
     histogram = {int(index): count for index, count in data.pop("histogram").items()}
     streams = data.pop("streams")
+    told = tuple(Told(kind, entry, base64.b64decode(body)) for kind, entry, body in data.pop("told"))
     return SecondRecord(
         histogram=histogram,
+        told=told,
+        kinds=tuple(data.pop("kinds")),
         log=_unpack(data.pop("log")),
         streams=_unpack_streams(streams) if streams else None,
         **data,
@@ -341,8 +376,9 @@ def _second(data: dict[str, Any]) -> SecondRecord:
 _BUILD: Mapping[str, Any] = {
     "setup": _setup,
     "stage": _stage,
-    "ready": lambda data: Ready(**data),
+    "ready": lambda data: Ready(warnings=tuple(data.pop("warnings")), **data),
     "second": _second,
     "stage_end": lambda data: StageEnd(**data),
     "error": lambda data: Failure(**data),
+    "closed": lambda data: Closed(**data),
 }

@@ -1,13 +1,15 @@
-"""Which hosts may be loaded."""
+"""Which hosts may be loaded, and whose certificates are believed."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from advisor.errors import ConfigurationError, NotAllowed, TargetUnreachable
+from advisor.loadtest.protocol import Setup
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -60,3 +62,24 @@ def check_host(url: str, allowed_hosts: Iterable[str] = (), resolve: Resolve = r
             hint=f"if the load is meant for it, add --allow-host {host}",
         )
     return addresses
+
+
+def tls_context(setup: Setup) -> ssl.SSLContext:
+    """How the certificate of an https target is checked.
+
+    Raises:
+        ConfigurationError: the file of authorities cannot be used.
+    """
+    context = ssl.create_default_context()
+    if setup.ca_file is not None:
+        try:
+            context.load_verify_locations(setup.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"{setup.ca_file} holds no certificates that could be trusted: {error.strerror or error}",
+                hint="give a file of certificates in PEM form",
+            ) from None
+    if not setup.verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

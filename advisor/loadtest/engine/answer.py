@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 from geventhttpclient._parser import HTTPResponseParser
 
+from advisor.loadtest.protocol import LONGEST
+
 
 class Answer(HTTPResponseParser):
     """Knows when the final answer is complete and keeps none of its bytes.
 
     Interim answers (1xx) end a message, but not the answer.
     """
+
+    body: bytearray | None = None  # of an answer that keeps it
 
     def __init__(self, *, head: bool) -> None:
         super().__init__()
@@ -45,3 +49,17 @@ class Answer(HTTPResponseParser):
         pass
 
     _on_status = _on_header_field = _on_header_value = _ignore
+
+
+class Kept(Answer):
+    """An answer that keeps its body, unless it is longer than `LONGEST`."""
+
+    def __init__(self, *, head: bool) -> None:
+        super().__init__(head=head)
+        self.body = bytearray()
+
+    def _on_body(self, data: bytearray) -> None:
+        if self.body is not None:
+            self.body += data
+            if len(self.body) > LONGEST:
+                self.body = None

@@ -23,7 +23,7 @@ from advisor.loadtest.engine.pick import new_turns, picks
 from advisor.loadtest.engine.stage import StageRun
 from advisor.loadtest.engine.users import Users, UserStage
 from advisor.loadtest.engine.workers import Workers
-from advisor.loadtest.protocol import Failure, Message, Ready, SecondRecord, Setup, decode, encode
+from advisor.loadtest.protocol import Closed, Failure, Message, Ready, SecondRecord, Setup, decode, encode
 from advisor.loadtest.safety import check_host
 
 _SPARE_FILES = 64  # pipes, timers, libraries
@@ -36,15 +36,20 @@ class Control:
     def __init__(self, output: pipe.Output) -> None:
         self._output = output
         self._setup: Setup | None = None
+        self._users: Users | None = None
         self._stage: StageRun | UserStage | None = None
         self._aborted = False
         self._first_stage: float | None = None
         self._inbox: Queue[Message | str] = Queue()
 
     def listen(self, fd: int) -> None:
-        """Read messages until the end of input; an abort and the end itself act at once."""
+        """Read messages until the end of input; `abort`, `finish` and the end itself act at once."""
         for line in pipe.lines(fd):
             message = decode(line)
+            if message == "finish":
+                if self._stage is not None:
+                    self._stage.finish()
+                continue
             if message == "abort":
                 self._aborted = True
                 if self._stage is not None:
@@ -65,6 +70,11 @@ class Control:
                 case other:
                     raise EngineFailed(f"unexpected message: {type(other).__name__}")
 
+    def farewell(self) -> None:
+        """The end of a locustfile's test, told."""
+        if self._users is not None and self._first_stage is not None:
+            self._output.write(encode(Closed(self._users.farewell())))
+
     def _set_up(self, setup: Setup) -> None:
         _check(setup)
         _allow_files(setup.caps.in_flight)
@@ -75,7 +85,9 @@ class Control:
         gc.freeze()
         gc.set_threshold(100_000, 20, 20)
         self._epoch = time.monotonic()
-        self._output.write(encode(Ready(epoch=time.time(), pid=os.getpid(), resolved=resolved)))
+        warnings = self._users.warnings if self._users else ()
+        ready = Ready(epoch=time.time(), pid=os.getpid(), resolved=resolved, warnings=warnings)
+        self._output.write(encode(ready))
 
     def _load_requests(self, setup: Setup) -> str:
         address = wire.address(setup)
@@ -118,7 +130,7 @@ class Control:
         def tell(record: SecondRecord) -> None:
             self._output.write(encode(record))
 
-        if setup.locustfile is not None:
+        if self._users is not None:
             return UserStage(stage, self._users, setup.caps.rate, tell, self._epoch, latest_end)
         requests = self._requests(setup, stage)
         return StageRun(stage, self._workers, requests, setup.caps, tell, self._epoch, latest_end)
@@ -162,6 +174,7 @@ def main() -> None:
     listener.link_exception(lambda greenlet: _fail(output, greenlet.exception))
     try:
         control.work()
+        control.farewell()
     except Exception as error:  # noqa: BLE001 - told to the advisor, whatever it is
         _fail(output, error)
     output.flush(_FLUSH_SECONDS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from advisor.domain import Floats, RequestLog, StreamLog
-from advisor.loadtest.protocol import SecondRecord, gap_histogram, latency_buckets
+from advisor.loadtest.protocol import SecondRecord, Told, gap_histogram, latency_buckets
 
 
 @dataclass(slots=True)
@@ -25,6 +25,8 @@ class Columns:
     delays: array[float] = field(default_factory=lambda: array("d"))  # of all that were dispatched
     streams: list[tuple[float, float, float, float, int]] = field(default_factory=list)
     gaps: array[float] = field(default_factory=lambda: array("d"))  # between tokens
+    told: list[Told] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)  # names that came up, where they are not known before
 
     def add(self, intended: float, sent: float, end: float, outcome: int, kind: int) -> None:
         """One more request."""
@@ -98,4 +100,6 @@ def second_record(
         dispatch_delay_p50=p50,
         dispatch_delay_p99=p99,
         streams=columns.stream_log(epoch),
+        told=tuple(columns.told),
+        kinds=tuple(columns.kinds),
     )

@@ -54,6 +54,11 @@ class StageRun:
         self._stop("aborted")
         self._alarm.ring()
 
+    def finish(self) -> None:
+        """Send nothing more; what is in flight may end."""
+        self._stop("told to finish")
+        self._alarm.ring()
+
     def run(self) -> StageEnd:
         """Blocks the calling greenlet until the stage is over."""
         telling = Telling(self._stage, self._workers, self._tell, self._epoch)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import quote, unquote, urlsplit
 
 from advisor.loadtest.engine.connection import Address
 from advisor.loadtest.protocol import Connections, Kind, Setup
-from advisor.loadtest.safety import check_host
+from advisor.loadtest.safety import check_host, tls_context
 from advisor.loadtest.statuses import expected_range
 
 _SAFE = "/?#[]@!$&'()*+,;=:%~"  # what a path and query may hold as they are
@@ -29,6 +28,8 @@ class Wire:
     head: bool  # the answer has no body
     streaming: bool
     expected: tuple[int, int]  # first and last status that is OK
+    entry: int  # of its kind's pool
+    watched: bool
 
 
 def wires(setup: Setup) -> list[Wire]:
@@ -42,8 +43,9 @@ def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
     host = parts.netloc.rpartition("@")[2]
     method = kind.method.upper()
     expected = expected_range(kind.expect)
+    watched = frozenset(kind.watched)
     result = []
-    for prepared in kind.pool:
+    for entry, prepared in enumerate(kind.pool):
         headers = {"host": ("Host", host), "user-agent": ("User-Agent", f"capacity-advisor/{_version()}")}
         headers["accept"] = ("Accept", "text/event-stream" if kind.streaming else "*/*")
         if parts.username is not None:
@@ -60,7 +62,20 @@ def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
         if any("\r" in line or "\n" in line or not _is_latin(line) for line in lines):
             raise ValueError(f"a header of '{kind.name}' holds a line break, or is not Latin-1 text")
         data = head.encode("latin-1") + b"\r\n\r\n" + prepared.body
-        result.append(Wire(data, index, kind.name, method, path, method == "HEAD", kind.streaming, expected))
+        result.append(
+            Wire(
+                data=data,
+                kind=index,
+                name=kind.name,
+                method=method,
+                path=path,
+                head=method == "HEAD",
+                streaming=kind.streaming,
+                expected=expected,
+                entry=entry,
+                watched=entry in watched,
+            )
+        )
     return result
 
 
@@ -82,12 +97,7 @@ def address(setup: Setup) -> Address:
     parts = urlsplit(setup.url)
     secure = parts.scheme == "https"
     name = parts.hostname or ""
-    context: ssl.SSLContext | None = None
-    if secure:
-        context = ssl.create_default_context()
-        if not setup.verify_tls:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+    context = tls_context(setup) if secure else None
     # IPv4 first: a name such as localhost often stands for both, and model servers listen on IPv4.
     host = next((a for a in found if ":" not in a), found[0])
     family = 10 if ":" in host else 2

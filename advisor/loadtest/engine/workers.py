@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import gevent
@@ -15,17 +15,18 @@ from geventhttpclient._parser import HTTPParseError
 from locust.env import Environment
 
 from advisor.domain import Outcome
-from advisor.loadtest.engine.answer import Answer
+from advisor.loadtest.engine.answer import Answer, Kept
 from advisor.loadtest.engine.connection import Address, Connection, OutOfResourcesError, connect
 from advisor.loadtest.engine.events import Stream
 from advisor.loadtest.engine.recorder import Columns
 from advisor.loadtest.engine.wire import Wire
-from advisor.loadtest.protocol import Connections, Setup
+from advisor.loadtest.protocol import Connections, Setup, Told
 from advisor.loadtest.statuses import outcome_of
 
 _STALE_SECONDS = 0.5  # a close that crossed our request arrives within a round trip
 _IDLE_SECONDS = 15.0  # connections left over from a burst hold slots of the server
 _REAP_SECONDS = 0.02
+_TELL_SECONDS = 0.05  # between the answers that are told: the comparing must not cost the sending
 
 Job: TypeAlias = tuple[float, Wire]
 OnEnd: TypeAlias = Callable[[float, Outcome], None]
@@ -55,6 +56,7 @@ class Workers:
         self.in_flight = 0
         self.dropped = 0
         self.on_end: OnEnd | None = None
+        self._next_told = 0.0
         # Insertion order is order of deadline, because all requests have the same timeout.
         self.busy: dict[_Worker, float] = {}
         self._idle: deque[_Worker] = deque()  # the one used last goes first, so that surplus ones get old
@@ -81,6 +83,15 @@ class Workers:
         """What has ended since the last cut."""
         columns, self.columns = self.columns, Columns()
         return columns
+
+    def answer_to(self, wire: Wire) -> Answer:
+        """What reads the answer: its tokens, now and then its body, or nothing of it."""
+        if wire.streaming:
+            return Stream(head=wire.head)
+        if wire.watched and (now := _now()) >= self._next_told:
+            self._next_told = now + _TELL_SECONDS
+            return Kept(head=wire.head)
+        return Answer(head=wire.head)
 
     def rest(self, worker: _Worker) -> None:
         """Back to the idle ones."""
@@ -154,9 +165,9 @@ class _Worker:
         self.serial += 1
         pool.busy[self] = sent + pool.timeout
         failure: Exception | None = None
-        tokens: Sequence[float] = ()
+        answer: Answer | None = None
         try:
-            outcome, end, tokens = self._exchange(wire)
+            outcome, end, answer = self._exchange(wire)
         except (OSError, HTTPParseError, _TimedOutError, _CancelledError, OutOfResourcesError) as error:
             end = _now()
             self.disconnect()
@@ -169,8 +180,11 @@ class _Worker:
             pool.dropped += 1  # the machine's lack, not the server's failure
         else:
             pool.columns.add(intended, sent, end, outcome, wire.kind)
-            if tokens and outcome is Outcome.OK:
-                pool.columns.add_stream(intended, sent, tokens)
+            if answer is not None and outcome is Outcome.OK:
+                if answer.times:
+                    pool.columns.add_stream(intended, sent, answer.times)
+                if answer.body is not None:
+                    pool.columns.told.append(Told(wire.kind, wire.entry, bytes(answer.body)))
             pool.events.fire(
                 request_type=wire.method,
                 name=wire.name,
@@ -183,8 +197,8 @@ class _Worker:
         if pool.on_end is not None:
             pool.on_end(end - intended, outcome)
 
-    def _exchange(self, wire: Wire) -> tuple[Outcome, float, Sequence[float]]:
-        """The outcome, when the last byte was there, and when each token of a stream was."""
+    def _exchange(self, wire: Wire) -> tuple[Outcome, float, Answer]:
+        """The outcome, when the last byte was there, and the answer."""
         while True:
             connection, reused = self.connection, self.connection is not None
             if connection is None:
@@ -194,7 +208,7 @@ class _Worker:
             # A server that refuses a body early may have answered before it closed: read on.
             with contextlib.suppress(OSError):
                 connection.send(wire.data)
-            answer = Stream(head=wire.head) if wire.streaming else Answer(head=wire.head)
+            answer = self.pool.answer_to(wire)
             try:
                 end = _read(connection, answer)
             except OSError:
@@ -205,7 +219,7 @@ class _Worker:
                 raise
             if not (self.pool.reuse and answer.reusable):
                 self.disconnect()
-            return outcome_of(answer.get_code(), wire.expected), end, answer.times
+            return outcome_of(answer.get_code(), wire.expected), end, answer
 
 
 class _Unexpected(Exception):  # noqa: N818 - what Locust's listeners see of an answer that was not expected

@@ -27,6 +27,11 @@ class Examined:
     stage: str = ""
 
 
+def noted(reason: str) -> Objection:
+    """Nothing against the evidence; what a reader of it should know."""
+    return Objection(VerdictStatus.VALID, reason)
+
+
 def inconclusive(reason: str) -> Objection:
     """More or better evidence would settle it."""
     return Objection(VerdictStatus.INCONCLUSIVE, reason)
