@@ -27,6 +27,7 @@ class Outcome(IntEnum):
     TIMEOUT = 4
     CANCELLED = 5
     CONNECTION = 6  # no answer: refused, reset, or closed before the first byte
+    ACCEPTED = 7  # an answer below 400 to a request that should have been refused
 
 
 # -------------------------------------------------------------------------------------------- objectives

@@ -56,7 +56,13 @@ def symptoms(
     """Gather what the stages and their windows show."""
     windows = [window for stage in stages for window in stage.windows]
     outcomes = np.concatenate([stage.log.outcome for stage in stages]) if stages else np.zeros(0, np.int8)
-    bad = (Outcome.SERVER_ERROR, Outcome.TIMEOUT, Outcome.CONNECTION, Outcome.CLIENT_ERROR)
+    bad = (
+        Outcome.SERVER_ERROR,
+        Outcome.TIMEOUT,
+        Outcome.CONNECTION,
+        Outcome.CLIENT_ERROR,
+        Outcome.ACCEPTED,
+    )
     return Symptoms(
         binding=binding,
         model=model,

@@ -15,6 +15,7 @@ from advisor.domain import (
     VerdictStatus,
 )
 from advisor.loadtest.verdict import Direct, objective_held
+from advisor.loadtest.verdict.answers import answers_held
 
 DONE, VIOLATED, INCONCLUSIVE = 0, 1, 3
 
@@ -39,10 +40,13 @@ def exit_code(run: Run) -> int:
 
 
 def violations(run: Run) -> Iterator[str]:
-    """Sentences with the numbers of each stage that did not hold the objective, where it was meant to."""
-    for held in objective_held(run):
+    """Sentences with the numbers of each stage that did not hold the objective, where it was meant to, and of
+    wrong answers.
+    """
+    for held in (*objective_held(run), *answers_held(run)):
         if held.status is Direct.VIOLATED:
-            yield f"stage {held.stage}: {held.sentence}"
+            where = f"stage {held.stage}: " if held.stage else ""
+            yield f"{where}{held.sentence}"
 
 
 def advice_exit_code(advice: Recommendation) -> int:

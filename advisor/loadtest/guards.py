@@ -38,7 +38,7 @@ def too_many_errors(stage: Stage, seconds: Sequence[SecondRecord], guards: Guard
     """Why the errors of the stage's last seconds end the run, or None.
 
     Rejections (429, 503) count only where the stage does not overload the server on purpose; requests that
-    the generator cut do not count at all.
+    the generator cut, and invalid ones that the server accepted, do not count at all.
     """
     if guards.error_ratio is None or not seconds:
         return None
@@ -49,7 +49,7 @@ def too_many_errors(stage: Stage, seconds: Sequence[SecondRecord], guards: Guard
             recent.update(record.counts)
     del recent["cancelled"]
     total = recent.total()
-    forgiven = {"ok", "rejected"} if overloads(stage) else {"ok"}
+    forgiven = {"ok", "accepted", "rejected"} if overloads(stage) else {"ok", "accepted"}
     kinds = [(name, count) for name, count in recent.most_common() if count and name not in forgiven]
     bad = sum(count for _, count in kinds)
     if total < guards.min_requests or bad <= guards.error_ratio * total:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 
 from advisor.domain import Outcome
 from advisor.errors import PayloadRejected, TargetUnreachable
+from advisor.loadtest.client import Engine
 from advisor.loadtest.protocol import Kind, Prepared, Setup
-from advisor.loadtest.safety import check_host
-from advisor.loadtest.statuses import expected_range, outcome_of
+from advisor.loadtest.safety import check_host, tls_context
+from advisor.loadtest.statuses import expected_range, is_refusal, outcome_of
 
 _EXCERPT = 300  # characters of a body in a message
 _LARGEST = 2_000_000  # bytes that are read of an answer
@@ -30,40 +31,81 @@ class Tried:
     status: int
     latency: float
     outcome: Outcome
-    excerpt: str  # of the body
+    body: bytes  # its first 2 MB
     location: str | None = None  # where a redirect points to
 
 
 async def preflight(setup: Setup, *, per_kind: int = 3) -> tuple[Tried, ...]:
     """Send up to `per_kind` different requests of each kind, one after another.
 
+    A request that should be refused and is not is no reason to stop: how often is what the run tells.
+
     Raises:
         NotAllowed: the host may not be loaded.
         TargetUnreachable: no connection, or no answer in time; says what was tried.
         PayloadRejected: an unexpected status, with the body's beginning and the request's.
     """
-    check_host(setup.url, setup.allowed_hosts)
     tried = []
-    timeout = httpx.Timeout(setup.timeout, connect=setup.connect_timeout)
-    async with httpx.AsyncClient(
-        verify=setup.verify_tls, timeout=timeout, trust_env=False, follow_redirects=False
-    ) as client:
+    async with client_of(setup) as client:
         for kind in setup.kinds:
-            for prepared in _sample(kind, per_kind):
-                answer = await _send(client, setup, kind, prepared)
-                _judge(answer, kind, prepared, setup.url)
+            for entry in spread(len(kind.pool), per_kind):
+                answer = await ask(client, setup, kind, kind.pool[entry])
                 tried.append(answer)
     return tuple(tried)
 
 
-def _sample(kind: Kind, count: int) -> Iterator[Prepared]:
-    """Spread over the pool: neighbours are often alike."""
-    size = len(kind.pool)
-    for index in dict.fromkeys(round(i * (size - 1) / max(1, count - 1)) for i in range(min(count, size))):
-        yield kind.pool[index]
+async def check_users(setup: Setup) -> None:
+    """That a locustfile can be loaded, and that there is somebody at the target's address.
+
+    Raises:
+        ConfigurationError: the locustfile is wrong; names file and line.
+        NotAllowed: the host, or one that a user class names, may not be loaded.
+        TargetUnreachable: no connection.
+    """
+    async with await Engine.started(setup):
+        parts = urlsplit(setup.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            async with asyncio.timeout(setup.connect_timeout):
+                _, writer = await asyncio.open_connection(parts.hostname, port)
+        except (OSError, TimeoutError) as error:
+            why = "connection refused" if isinstance(error, ConnectionRefusedError) else str(error)
+            raise TargetUnreachable(
+                f"{setup.url}: {why or 'no connection'}", hint="is the model server running there?"
+            ) from None
+        writer.close()
 
 
-async def _send(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: Prepared) -> Tried:
+def client_of(setup: Setup) -> httpx.AsyncClient:
+    """For `ask`.
+
+    Raises:
+        NotAllowed: the host may not be loaded.
+    """
+    check_host(setup.url, setup.allowed_hosts)
+    timeout = httpx.Timeout(setup.timeout, connect=setup.connect_timeout)
+    return httpx.AsyncClient(
+        verify=tls_context(setup), timeout=timeout, trust_env=False, follow_redirects=False
+    )
+
+
+def spread(size: int, count: int) -> tuple[int, ...]:
+    """Up to `count` places over the whole of a pool: neighbours are often alike."""
+    return tuple(dict.fromkeys(round(i * (size - 1) / max(1, count - 1)) for i in range(min(count, size))))
+
+
+async def ask(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: Prepared) -> Tried:
+    """One request and its answer.
+
+    Raises:
+        TargetUnreachable, PayloadRejected: as `preflight` does.
+    """
+    answer = await _patiently(client, setup, kind, prepared)
+    _judge(answer, kind, prepared, setup.url)
+    return answer
+
+
+async def _patiently(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: Prepared) -> Tried:
     for attempt in range(_TRIES_WHEN_FULL):
         if attempt:
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -106,7 +148,7 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
     latency = time.perf_counter() - begin
     outcome = outcome_of(answer.status_code, expected_range(kind.expect))
     location = str(answer.url.join(answer.headers["location"])) if answer.has_redirect_location else None
-    return Tried(kind.name, prepared.path, answer.status_code, latency, outcome, _excerpt(body), location)
+    return Tried(kind.name, prepared.path, answer.status_code, latency, outcome, body, location)
 
 
 def _why_no_connection(error: httpx.ConnectError) -> str:
@@ -125,12 +167,12 @@ def _judge(answer: Tried, kind: Kind, prepared: Prepared, url: str) -> None:
             f"{kind.method} {url}{prepared.path}: status {answer.status}, a redirect to {answer.location}",
             hint="load that address, if it is yours; a load test follows no redirects",
         )
-    if answer.outcome is Outcome.OK:
+    if answer.outcome is Outcome.OK or is_refusal(expected_range(kind.expect)):
         return
     expected = kind.expect or "2xx or 3xx"
     message = f"{kind.method} {url}{prepared.path}: status {answer.status}, expected {expected}"
-    if answer.excerpt:
-        message += f"\n  answer:  {answer.excerpt}"
+    if answer.body:
+        message += f"\n  answer:  {_excerpt(answer.body)}"
     if prepared.body:
         message += f"\n  request: {_excerpt(prepared.body)}"
     raise PayloadRejected(message, hint=_HINTS.get(answer.status, "check path, method, headers and body"))

@@ -19,10 +19,18 @@ def expected_range(expect: str | None) -> tuple[int, int]:
 def outcome_of(status: int, expected: tuple[int, int]) -> Outcome:
     """The outcome of an answer, given what `expected_range` says.
 
-    An unexpected answer below 400 is the server's error: it accepted what it should have refused.
+    An unexpected answer below 400 is the server's error, such as a redirect in place of an answer; where a
+    refusal was expected, it is accepted.
     """
     if expected[0] <= status <= expected[1]:
         return Outcome.OK
     if status in _REJECTED:
         return Outcome.REJECTED
+    if status < 400 and is_refusal(expected):
+        return Outcome.ACCEPTED
     return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.SERVER_ERROR
+
+
+def is_refusal(expected: tuple[int, int]) -> bool:
+    """Is the request meant to be refused, given what `expected_range` says?"""
+    return 400 <= expected[0] < 500

@@ -1,7 +1,7 @@
-"""A run as the CSV files that Locust writes: `_stats.csv`, `_stats_history.csv`, `_failures.csv`. Pure.
+"""A run as the CSV files that Locust writes: `_stats`, `_stats_history`, `_failures` and `_exceptions`. Pure.
 
 The columns and units are Locust's (2.47; times in ms), so that the same notebooks and dashboards read them.
-The numbers are better founded, and differ in six ways:
+The numbers are better founded, and differ in seven ways:
 
 - percentiles are of the requests themselves, not of buckets rounded to two digits;
 - a row of the history holds that second alone: its percentiles and rates are neither cumulative nor averaged
@@ -10,7 +10,9 @@ The numbers are better founded, and differ in six ways:
   of the requests that ended as expected: a quick error does not make the server look fast;
 - every kind of request has its rows in the history, as with `--csv-full-history`;
 - "User Count" is the number of requests in flight at the end of the second: an open load has no users;
-- content sizes are not kept: "N/A", which is what Locust writes where it has no percentile.
+- content sizes are not kept: "N/A", which is what Locust writes where it has no percentile;
+- requests that the generator itself cut count as requests, but are no failures of the target. Exceptions are
+  those of a locustfile's own code: an open load has none, and `_exceptions.csv` only its header.
 """
 
 from __future__ import annotations
@@ -42,13 +44,14 @@ HISTORY = (
     "Total Min Response Time", "Total Max Response Time", "Total Average Content Size",
 )  # fmt: skip
 FAILURES = ("Method", "Name", "Error", "Occurrences", "First Seen", "Last Seen")
+EXCEPTIONS = ("Count", "Message", "Traceback", "Nodes")
 _ERRORS = {
     Outcome.CLIENT_ERROR: "unexpected status",
     Outcome.SERVER_ERROR: "server error",
     Outcome.REJECTED: "rejected (429 or 503)",
     Outcome.TIMEOUT: "timeout",
-    Outcome.CANCELLED: "cancelled",
     Outcome.CONNECTION: "no answer",
+    Outcome.ACCEPTED: "accepted, but should have been refused",
 }
 Row = Sequence[object]
 
@@ -70,6 +73,7 @@ def csv_files(run: Run) -> Mapping[str, str]:
         "_stats.csv": _text(STATS, _stats(entries)),
         "_stats_history.csv": _text(HISTORY, _history(entries, run.started_at)),
         "_failures.csv": _text(FAILURES, _failures(entries[:-1], run.started_at)),
+        "_exceptions.csv": _text(EXCEPTIONS, ()),
     }
 
 
@@ -99,7 +103,7 @@ def _stats(entries: Sequence[_Entry]) -> Iterator[Row]:
     seconds = float(log.end.max() - log.intended.min()) if len(log) else 0.0
     for entry in entries:
         latency = entry.log.latency[entry.log.ok]
-        failed = len(entry.log) - latency.size
+        failed = int(np.count_nonzero(entry.log.failed))
         rates = [number / seconds if seconds > 0 else NOT_KNOWN for number in (len(entry.log), failed)]
         median, *rest = _summary(latency)
         yield (
@@ -140,11 +144,11 @@ class _Total:
     below: list[float] = field(default_factory=list)  # the lower half, negated: its greatest comes first
     above: list[float] = field(default_factory=list)  # as many, or one less
 
-    def add(self, requests: int, latency: Floats) -> None:
-        """`requests` ended, of which those with `latency` (s) as expected."""
-        self.count += requests
-        self.failed += requests - latency.size
-        for value in latency.tolist():
+    def add(self, log: RequestLog) -> None:
+        """Requests that ended."""
+        self.count += len(log)
+        self.failed += int(np.count_nonzero(log.failed))
+        for value in log.latency[log.ok].tolist():
             self.sum += value
             self.least, self.most = min(self.least, value), max(self.most, value)
             if len(self.below) == len(self.above):
@@ -172,12 +176,11 @@ def _history(entries: Sequence[_Entry], started_at: float) -> Iterator[Row]:
         in_flight = int(np.searchsorted(sent, moment) - np.searchsorted(ended, moment))
         for entry, part, total in zip(entries, parts, totals, strict=True):
             now = part.get(second) or RequestLog.empty()
-            latency = now.latency[now.ok]
-            total.add(len(now), latency)
+            total.add(now)
             yield (
                 int(started_at + moment), in_flight, entry.type, entry.name, len(now),
-                len(now) - latency.size, *_percentiles(latency), total.count, total.failed, *total.figures(),
-                NOT_KNOWN,
+                int(np.count_nonzero(now.failed)), *_percentiles(now.latency[now.ok]), total.count,
+                total.failed, *total.figures(), NOT_KNOWN,
             )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from advisor.capacity.gate import Check, CheckStatus
 from advisor.domain import Arrivals, Capacity, Refusal, Run, RunStatus, VerdictStatus
 from advisor.loadtest.verdict import SEARCHES, Direct, Held, examine, objective_held, stage_evidence
-from advisor.outputs.words import bound_words, capacity_words, slo_words
+from advisor.loadtest.verdict.answers import answers_held
+from advisor.outputs.words import bound_words, capacity_words, failure_words, slo_words
 
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -86,18 +87,19 @@ def _evidence(run: Run) -> Iterator[Case]:
 
 
 def _objective(run: Run) -> Iterator[Case]:
+    invalid = run.verdict is None or run.verdict.status is VerdictStatus.INVALID
     if run.scenario == "capacity":
         yield from _of_a_capacity(run)
     elif run.scenario in SEARCHES:
         why = f"a {run.scenario} run goes beyond the objective on purpose"
         yield Case("objective", slo_words(run.slo), Result.SKIPPED, why)
     else:
-        invalid = run.verdict is None or run.verdict.status is VerdictStatus.INVALID
         yield from (_held(held, invalid=invalid) for held in objective_held(run))
+    yield from (_held(held, invalid=invalid) for held in answers_held(run))
 
 
 def _held(held: Held, *, invalid: bool) -> Case:
-    name = f"{held.bound} ({held.stage})"
+    name = f"{held.bound} ({held.stage})" if held.stage else held.bound
     if invalid:
         return Case("objective", name, Result.SKIPPED, f"the evidence is invalid; {held.sentence}")
     result = {
@@ -217,6 +219,9 @@ def _properties(run: Run) -> Iterator[tuple[str, str]]:
     yield "objective", slo_words(run.slo)
     if run.verdict is not None:
         yield "verdict", run.verdict.status.value
+    for result in run.stages:
+        if failures := failure_words(result.log.outcomes):
+            yield f"failures in {result.stage.name}", failures
     if isinstance(run.capacity, Capacity):
         yield "capacity", capacity_words(run.capacity)
         yield "limited_by", run.capacity.limited_by.value

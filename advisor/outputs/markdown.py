@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from advisor.domain import Capacity, Recommendation, Refusal, Run, Signal
 from advisor.outputs.documents import stage_document
-from advisor.outputs.words import capacity_words, demand_words, share_words, signal_words, slo_words
+from advisor.outputs.words import (
+    capacity_words,
+    demand_words,
+    failure_words,
+    share_words,
+    signal_words,
+    slo_words,
+)
 from advisor.units import format_seconds
 
 
@@ -111,7 +118,7 @@ def stage_lines(run: Run) -> list[str]:
                 format_seconds(value) if value is not None else ""
                 for value in (stage.p50, stage.p95, stage.p99)
             ),
-            str(stage.errors),
+            failure_words(stage.outcomes) or str(stage.errors),
             str(stage.dropped),
         )
         lines.append(f"| {cell(stage.name)} | {' | '.join(numbers)} |")

@@ -11,7 +11,14 @@ from rich.text import Text
 
 from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
 from advisor.outputs.documents import StageDocument, stage_document
-from advisor.outputs.words import capacity_words, demand_words, share_words, signal_words, slo_words
+from advisor.outputs.words import (
+    capacity_words,
+    demand_words,
+    failure_words,
+    share_words,
+    signal_words,
+    slo_words,
+)
 from advisor.units import format_seconds
 
 _STATUS_STYLE = {AdviceStatus.OK: "green", AdviceStatus.STALE: "yellow", AdviceStatus.REFUSED: "red"}
@@ -112,7 +119,7 @@ def stages_table(stages: Iterable[StageDocument]) -> Table:
             str(stage.requests),
             _completed(stage),
             *("" if value is None else format_seconds(value) for value in (stage.p50, stage.p95, stage.p99)),
-            str(stage.errors),
+            failure_words(stage.outcomes) or str(stage.errors),
             str(stage.dropped),
         )
     return table

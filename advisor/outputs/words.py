@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from advisor.domain import Capacity, Demand, Signal, Slo
 from advisor.units import format_seconds, quantile_name
 
@@ -33,6 +35,13 @@ def signal_words(signal: Signal) -> str:
     """`inference_requests_per_second at 12.7 req/s per replica`."""
     value = f"{signal.target:.3g} {signal.unit}" if signal.target is not None else "an unknown value"
     return f"{signal.metric} at {value}"
+
+
+def failure_words(outcomes: Mapping[str, int] | None) -> str:
+    """`60 server error, 3 timeout`: how requests failed, most first; empty where none did."""
+    failed = {name: count for name, count in (outcomes or {}).items() if name not in {"ok", "cancelled"}}
+    ordered = sorted(failed.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ordered if count)
 
 
 def share_words(share: float) -> str:

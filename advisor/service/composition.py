@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import httpx
 
 from advisor.domain import Capacity, Refusal, Run, Slo, StageResult
+from advisor.loadtest.answers.compare import Compare, Rule
+from advisor.loadtest.answers.references import references
+from advisor.loadtest.answers.watch import Watch
 from advisor.loadtest.execute import WindowSource
 from advisor.loadtest.findings import findings_of
 from advisor.loadtest.payloads import build_kinds
@@ -50,6 +53,16 @@ class RunTools:
     async def preflight(self, setup: Setup) -> None:
         """A few requests of each kind."""
         await preflight(setup)
+
+    async def references(self, target: TargetSettings, setup: Setup) -> tuple[Setup, Watch | None]:
+        """Answers to some requests of each kind that is to be compared."""
+        rules = {
+            index: Rule(Compare(asked.compare), asked.pointer, asked.absolute, asked.relative, asked.share)
+            for index, request in enumerate(target.requests)
+            if (asked := request.accuracy) is not None
+        }
+        setup, found = await references(setup, rules)
+        return setup, Watch(found) if found else None
 
     async def ready_to_fit(self) -> None:
         """A worker has compiled what fits need: it would take the CPU from the generator later."""

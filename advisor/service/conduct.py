@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, StageResult
+from advisor.loadtest.answers.agreement import FINDING as AGREEMENTS
+from advisor.loadtest.answers.watch import Watch
 from advisor.loadtest.client import Engine
 from advisor.loadtest.execute import Ended, Execution, WindowSource, execute
+from advisor.loadtest.findings.refusals import FINDING as REFUSALS
+from advisor.loadtest.findings.refusals import METADATA as REFUSED_WITHIN
+from advisor.loadtest.findings.refusals import refusals
 from advisor.loadtest.plan import CapacityPlan, Caps, Plan, Quick
 from advisor.loadtest.protocol import Setup
+from advisor.loadtest.statuses import expected_range, is_refusal
 from advisor.loadtest.verdict import judge
 from advisor.service import news
 from advisor.service.bus import Feed, News
@@ -64,6 +71,13 @@ class Tools(Protocol):
             TargetUnreachable, PayloadRejected: as their names say.
         """
 
+    async def references(self, target: TargetSettings, setup: Setup) -> tuple[Setup, Watch | None]:
+        """Answers without load, where those under load are to be compared with them.
+
+        Raises:
+            TargetUnreachable, PayloadRejected, ConfigurationError: as their names say.
+        """
+
     def source(self, target: TargetSettings) -> WindowSource | None:
         """Where the sidecars of the target are read during a run."""
 
@@ -102,6 +116,7 @@ class Conduct:
         self._feed = feed
         self._clock = clock
         self._prepared: Prepared | None = None
+        self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def prepare(self, run: Run, capacity: float | None, allowed_hosts: tuple[str, ...]) -> Prepared:
@@ -117,7 +132,13 @@ class Conduct:
         limits = SetupLimits(caps, self._target.limits.timeout, allowed_hosts, self._options.seed)
         setup = await self._tools.prepare(self._target, limits)
         await self._tools.preflight(setup)
-        details = {"budget": caps.seconds, "rate_cap": caps.rate, "kinds": [k.name for k in setup.kinds]}
+        setup, self._watch = await self._tools.references(self._target, setup)
+        details = {
+            "budget": caps.seconds,
+            "rate_cap": caps.rate,
+            "kinds": [k.name for k in setup.kinds],
+            REFUSED_WITHIN: self._refused_within(setup, run.slo),
+        }
         self._prepared = Prepared(plan, setup, details)
         return self._prepared
 
@@ -153,7 +174,7 @@ class Conduct:
             run,
             verdict=verdict,
             capacity=per_replica(answer.capacity, replicas),
-            findings=answer.findings,
+            findings={**answer.findings, **self._of_answers(run)},
             metadata={**run.metadata, "replicas": replicas},
         )
         if answer.fit is not None:
@@ -180,13 +201,29 @@ class Conduct:
             return await execute(
                 plan,
                 engine,
-                observers=(recorder,),
+                observers=(recorder,) if self._watch is None else (recorder, self._watch),
                 source=self._tools.source(self._target),
                 guards=guards_of(self._target),
                 abort=stop,
             )
         finally:
             await engine.close()
+
+    def _refused_within(self, setup: Setup, slo: Slo) -> dict[str, float | None]:
+        """Seconds that a refusal may take, by the index of each kind that should be refused."""
+        tightest = slo.tightest if math.isfinite(slo.tightest) else None
+        return {
+            str(index): request.within or tightest
+            for index, (kind, request) in enumerate(zip(setup.kinds, self._target.requests, strict=False))
+            if is_refusal(expected_range(kind.expect))
+        }
+
+    def _of_answers(self, run: Run) -> Mapping[str, object]:
+        """What became of requests that should be refused, and whether answers stayed right."""
+        refused = [asdict(found) for found in refusals(run) if found.requests]
+        agreements = self._watch.agreements() if self._watch is not None else ()
+        found = {REFUSALS: refused, AGREEMENTS: [agreement.document() for agreement in agreements]}
+        return {name: rows for name, rows in found.items() if rows}
 
     def _quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """Called by the plan, in a thread of its own."""

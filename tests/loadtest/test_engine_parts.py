@@ -73,7 +73,10 @@ def test_a_ramp_ends_at_failures_and_at_too_many_in_flight() -> None:
         (500, None, Outcome.SERVER_ERROR),
         (429, "4xx", Outcome.OK),
         (503, "503", Outcome.OK),
-        (200, "4xx", Outcome.SERVER_ERROR),
+        (200, "4xx", Outcome.ACCEPTED),
+        (302, "200", Outcome.SERVER_ERROR),
+        (500, "4xx", Outcome.SERVER_ERROR),
+        (200, "503", Outcome.SERVER_ERROR),
         (400, "422", Outcome.CLIENT_ERROR),
     ],
 )

@@ -11,7 +11,8 @@ import numpy as np
 
 from advisor.domain import Floats, Ints, Outcome, RequestLog
 
-ANSWERED = (Outcome.OK, Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR)  # the server did the work
+# the server did the work
+ANSWERED = (Outcome.OK, Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR, Outcome.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)
