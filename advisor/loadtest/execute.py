@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,9 @@ from typing import Protocol, TypeAlias
 from advisor.domain import RequestLog, RunStatus, Stage, StageResult, Stop, Window
 from advisor.errors import AdvisorError, EngineFailed
 from advisor.loadtest.guards import Guards, distress, too_many_errors
-from advisor.loadtest.plan.common import Plan
+from advisor.loadtest.hook import Change, Hook, HookResult
+from advisor.loadtest.phases import phases
+from advisor.loadtest.plan.common import Hooked, Plan
 from advisor.loadtest.protocol import SecondRecord
 from advisor.units import format_seconds
 
@@ -22,13 +25,22 @@ SAMPLE_SECONDS = 1.0
 
 WindowSource: TypeAlias = Callable[[], Awaitable[Window | None]]
 """Reads the sidecar: the window since the last call; None at the first call, or when it cannot be read."""
+Alarm: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Looks at the target from outside, once a second: why the run must end, or None."""
 
 
 class Generator(Protocol):
     """What executes stages: `client.Engine`, already started."""
 
+    @property
+    def epoch(self) -> float:
+        """Unix time of the run's second 0."""
+
     def run_stage(self, stage: Stage) -> AsyncIterator[SecondRecord | StageResult]:
         """Seconds as they come, then the result."""
+
+    async def finish(self) -> None:
+        """End the running stage before its time, without a loss."""
 
     async def abort(self) -> None:
         """Stop the load at once; the running stage still yields its result."""
@@ -59,22 +71,28 @@ class Ended(StrEnum):
     PLAN = "plan"  # the plan had enough, or its budget ended
     ASKED = "asked"  # a person, or the service on shutdown
     GUARD = "guard"  # a safety rule
+    HOOK = "hook"  # the target could not be changed as the plan needs it
     FAILED = "failed"  # the generator
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """All stages that ran, the last one perhaps in part, and what ended the run."""
+    """All stages that ran, the last one perhaps in part, what ended the run, and what the hook did in it."""
 
     stages: tuple[StageResult, ...]
     ended: Ended
     reason: str
     error: AdvisorError | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def status(self) -> RunStatus:
         """In the words of the store."""
-        done = {Ended.PLAN: RunStatus.DONE, Ended.FAILED: RunStatus.FAILED}
+        done = {
+            Ended.PLAN: RunStatus.DONE,
+            Ended.FAILED: RunStatus.FAILED,
+            Ended.HOOK: RunStatus.FAILED,
+        }
         return done.get(self.ended, RunStatus.ABORTED)
 
 
@@ -85,7 +103,7 @@ class _Halt(Exception):  # noqa: N818 - not an error
         self.reason = reason
 
 
-_News: TypeAlias = SecondRecord | StageResult | Window | Stage | Stop
+_News: TypeAlias = SecondRecord | StageResult | Window | Stage | Hooked | Stop
 
 
 async def execute(
@@ -95,22 +113,25 @@ async def execute(
     observers: Sequence[Observer] = (),
     source: WindowSource | None = None,
     guards: Guards | None = None,
+    alarms: Sequence[Alarm] = (),
+    hook: Hook | None = None,
     abort: asyncio.Event | None = None,
 ) -> Execution:
     """Run `plan` to its end. `abort`, once set, stops the load within 2 s; what was measured is kept.
 
+    A plan that changes the target needs the `hook` that does it.
     The caller starts the generator, and closes it afterwards. A generator that fails ends the run with
     `Ended.FAILED` and its error; errors of observers and of the plan are raised after the load has stopped.
     """
-    run = _Run(generator, observers, source, guards or Guards())
+    run = _Run(generator, observers, source, guards or Guards(), alarms, hook)
     try:
         return await run.through(plan, abort or asyncio.Event())
     except _Halt as halt:
         await run.cut()
-        return Execution(tuple(run.history), halt.ended, halt.reason)
+        return run.execution(halt.ended, halt.reason)
     except AdvisorError as error:
         await run.cut()
-        return Execution(tuple(run.history), Ended.FAILED, error.message, error)
+        return run.execution(Ended.FAILED, error.message, error)
     except BaseException:
         await generator.close()
         raise
@@ -127,11 +148,15 @@ class _Run:
         observers: Sequence[Observer],
         source: WindowSource | None,
         guards: Guards,
+        alarms: Sequence[Alarm],
+        hook: Hook | None,
     ) -> None:
         self.generator = generator
         self.observers = observers
         self.source = source
         self.guards = guards
+        self.alarms = alarms
+        self.hook = hook
         self.inbox: asyncio.Queue[_News | Exception] = asyncio.Queue()
         self.tasks: set[asyncio.Task[None]] = set()
         self.history: list[StageResult] = []
@@ -140,31 +165,52 @@ class _Run:
         self.sampler: asyncio.Task[None] | None = None
         self.seconds: list[SecondRecord] = []
         self.windows: list[Window] = []
+        self.changing: asyncio.Task[None] | None = None  # the change of the target before or in this stage
+        self.change_began: float | None = None  # s since the run began, where it came in this stage
+        self.changes: list[Change] = []
 
     async def through(self, plan: Plan, abort: asyncio.Event) -> Execution:
         self._spawn(self._watch(abort))
         self._spawn(self._clock())
+        for alarm in self.alarms:
+            self._spawn(self._listen(alarm))
         self._spawn(self._decide(plan))
         while True:
             match await self._next():
                 case Stop() as stop:
-                    return Execution(tuple(self.history), Ended.PLAN, stop.reason)
+                    return self.execution(Ended.PLAN, stop.reason)
                 case Stage() as stage:
                     await self._start(stage)
+                case Hooked() as hooked:
+                    if hooked.at is not None:
+                        await self._start(hooked.stage)
+                    self.changing = self._spawn(self._change(hooked))
                 case SecondRecord() as record:
                     self._second(record)
                 case Window() as window:
                     self._window(window)
                 case StageResult() as result:
                     await self._last_window()
+                    await self._leave_change()
                     self._finish(result)
                     self._spawn(self._decide(plan))
 
+    def execution(self, ended: Ended, reason: str, error: AdvisorError | None = None) -> Execution:
+        """As it stands; a change that failed is what ended a run that came to its end otherwise."""
+        problem = self.changes[-1].result.problem if self.changes else None
+        if ended is Ended.PLAN and problem is not None:
+            ended, reason = Ended.HOOK, problem
+        return Execution(tuple(self.history), ended, reason, error, tuple(self.changes))
+
     async def cut(self) -> None:
-        """Stop the load, and keep what the running stage has measured."""
-        stage = self.stage
-        if stage is None:
-            return
+        """Stop the load and the change, and keep what the running stage has measured."""
+        if self.changing is not None:
+            self.changing.cancel()
+        if self.stage is not None:
+            await self._stop_load(self.stage)
+        await self._leave_change()
+
+    async def _stop_load(self, stage: Stage) -> None:
         with contextlib.suppress(TimeoutError, AdvisorError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self.generator.abort()
@@ -222,6 +268,40 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - raised where the inbox is read
             self.inbox.put_nowait(error)
 
+    async def _listen(self, alarm: Alarm) -> None:
+        try:
+            while True:
+                await asyncio.sleep(SAMPLE_SECONDS)
+                reason = await alarm()
+                if reason is not None:
+                    raise _Halt(Ended.GUARD, reason)
+        except Exception as error:  # noqa: BLE001 - raised where the inbox is read
+            self.inbox.put_nowait(error)
+
+    async def _change(self, hooked: Hooked) -> None:
+        """Change the target; with a stage in the middle of it, and then end the stage."""
+        hook = self.hook
+        assert hook is not None, "a plan that changes the target has a hook to do it"
+        if hooked.at is not None:
+            await asyncio.sleep(hooked.at)
+        begin = self.change_began = time.time() - self.generator.epoch
+        result = HookResult(problem=f"'{hook.what}' was stopped with the run")
+        try:
+            result = await hook(hooked.replicas)
+        except Exception as error:  # noqa: BLE001 - raised where the inbox is read
+            self.inbox.put_nowait(error)
+            return
+        finally:
+            end = time.time() - self.generator.epoch
+            self.changes.append(Change(hook.what, begin, end, result, hooked.replicas))
+        if hooked.at is None:
+            ready = result.problem is None
+            self.inbox.put_nowait(hooked.stage if ready else _Halt(Ended.HOOK, str(result.problem)))
+            return
+        await asyncio.sleep(hooked.after)
+        with contextlib.suppress(AdvisorError):  # a generator that died says so itself
+            await self.generator.finish()
+
     async def _sample(self, source: WindowSource) -> None:
         try:
             while True:
@@ -241,7 +321,7 @@ class _Run:
         return item
 
     async def _start(self, stage: Stage) -> None:
-        self.stage, self.seconds, self.windows = stage, [], []
+        self.stage, self.seconds, self.windows, self.change_began = stage, [], [], None
         for observer in self.observers:
             observer.on_stage_start(stage)
         if self.source is not None:
@@ -276,13 +356,33 @@ class _Run:
 
     def _finish(self, result: StageResult) -> None:
         result = dataclasses.replace(result, windows=tuple(self.windows))
-        self.history.append(result)
+        parts = self._parts(result)
+        self.history += parts
         self.stage = None
         if self.sampler is not None:
             self.sampler.cancel()
             self.sampler = None
-        for observer in self.observers:
-            observer.on_stage_end(result)
+        for number, part in enumerate(parts):
+            for observer in self.observers:
+                if number:
+                    observer.on_stage_start(part.stage)
+                observer.on_stage_end(part)
+
+    def _parts(self, result: StageResult) -> tuple[StageResult, ...]:
+        """The stage, cut where the target was changed in it."""
+        begin = self.change_began
+        if begin is None:
+            return (result,)
+        over = self.changes and self.changes[-1].start == begin
+        end = self.changes[-1].end if over else result.end
+        return phases(result, self.seconds, begin, end, self.generator.epoch)
+
+    async def _leave_change(self) -> None:
+        """Of a change that is still going on when its stage is over, nothing stays behind."""
+        if self.changing is not None:
+            self.changing.cancel()
+            await asyncio.gather(self.changing, return_exceptions=True)
+            self.changing = None
 
     def _partial(self, stage: Stage) -> StageResult:
         """The running stage from its seconds alone, where the generator did not give its result."""

@@ -59,7 +59,7 @@ class Advisor:
         self._threads = StoreThreads()
         self._workers = Workers()
         hosts = configured_hosts(settings) if allowed_hosts is None else tuple(allowed_hosts)
-        self._tools = RunTools(self._workers)
+        self._tools = RunTools(self._workers, settings.prometheus)
         self.coordinator = Coordinator(
             settings, self.store, self._threads, self.owner, self._tools, allowed_hosts=hosts
         )

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import httpx
 
 from advisor.domain import Capacity, Refusal, Run, Slo, StageResult
+from advisor.errors import ConfigurationError
 from advisor.loadtest.answers.compare import Compare, Rule
 from advisor.loadtest.answers.references import references
 from advisor.loadtest.answers.watch import Watch
 from advisor.loadtest.execute import WindowSource
-from advisor.loadtest.findings import findings_of
+from advisor.loadtest.findings import findings_of, scalability_findings
+from advisor.loadtest.hook import Change, Hook
 from advisor.loadtest.payloads import build_kinds
-from advisor.loadtest.plan import CapacityPlan, Plan, Quick
-from advisor.loadtest.preflight import preflight
-from advisor.loadtest.protocol import Setup
-from advisor.loadtest.safety import check_host
+from advisor.loadtest.plan import CapacityPlan, Plan, Quick, ScalabilityPlan
+from advisor.loadtest.preflight import check_users, preflight
+from advisor.loadtest.protocol import Connections, Setup
+from advisor.loadtest.safety import check_host, tls_context
 from advisor.service import fits
+from advisor.service.alarm import PrometheusAlarm
 from advisor.service.conduct import Answer, SetupLimits
+from advisor.service.hooks import CommandHook
 from advisor.service.sidecars import Sidecars, observable
 from advisor.service.workers import Workers
-from advisor.settings import TargetSettings
+from advisor.settings import PrometheusSettings, TargetSettings
+
+_HOOKS = {"rollout": "rollout", "scalability": "scale"}  # by scenario, the key of `hooks` that it needs
 
 
 class RunTools:
     """`conduct.Tools` with the real layers. One for the whole process."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, prometheus: PrometheusSettings | None = None) -> None:
         self._workers = workers
+        self._prometheus = prometheus
         self._warm = False
         self._client: httpx.AsyncClient | None = None
 
@@ -41,28 +50,40 @@ class RunTools:
     async def prepare(self, target: TargetSettings, limits: SetupLimits) -> Setup:
         """Payloads made and the host checked, before anything is sent to it."""
         await asyncio.to_thread(check_host, target.url, limits.allowed_hosts)
-        kinds = await build_kinds(target.requests, target.url, seed=limits.seed)
-        return Setup(
+        bare = Setup(
             url=target.url,
-            kinds=kinds,
+            kinds=(),
             caps=limits.caps,
             timeout=limits.timeout,
+            connect_timeout=target.limits.connect_timeout,
+            connections=Connections(target.connections),
+            verify_tls=target.tls.verify,
+            ca_file=str(target.tls.ca) if target.tls.ca else None,
             allowed_hosts=limits.allowed_hosts,
+            locustfile=str(target.locustfile) if target.locustfile else None,
         )
+        if target.locustfile is not None:
+            return bare
+        context = await asyncio.to_thread(tls_context, bare)
+        kinds = await build_kinds(target.requests, target.url, seed=limits.seed, verify_tls=context)
+        return replace(bare, kinds=kinds)
 
     async def preflight(self, setup: Setup) -> None:
-        """A few requests of each kind."""
-        await preflight(setup)
+        """A few requests of each kind; of a locustfile, that its users are ready and the target is there."""
+        if setup.locustfile is not None:
+            await check_users(setup)
+        else:
+            await preflight(setup)
 
-    async def references(self, target: TargetSettings, setup: Setup) -> tuple[Setup, Watch | None]:
-        """Answers to some requests of each kind that is to be compared."""
+    async def references(self, target: TargetSettings, setup: Setup) -> tuple[Setup, Watch]:
+        """Answers to some requests of each kind that is to be compared, and who compares them."""
         rules = {
             index: Rule(Compare(asked.compare), asked.pointer, asked.absolute, asked.relative, asked.share)
             for index, request in enumerate(target.requests)
             if (asked := request.accuracy) is not None
         }
         setup, found = await references(setup, rules)
-        return setup, Watch(found) if found else None
+        return setup, Watch(setup.kinds, found)
 
     async def ready_to_fit(self) -> None:
         """A worker has compiled what fits need: it would take the CPU from the generator later."""
@@ -72,20 +93,42 @@ class RunTools:
 
     def source(self, target: TargetSettings) -> WindowSource | None:
         """The sidecars that the configuration names."""
-        if not observable(target.observe):
+        return Sidecars(target.observe, self._http()) if observable(target.observe) else None
+
+    def hook(self, target: TargetSettings, scenario: str) -> Hook | None:
+        """The command that the configuration, or the command line, names for the scenario."""
+        if scenario not in _HOOKS:
             return None
+        settings = getattr(target.hooks, _HOOKS[scenario])
+        if settings is None:
+            raise ConfigurationError(
+                f"a {scenario} run changes the target, and '{target.name}' has no hook for it",
+                hint=f"set hooks.{_HOOKS[scenario]}.command on '{target.name}', or give --hook to 'run'",
+            )
+        return CommandHook(settings)
+
+    async def alarm(self, target: TargetSettings) -> PrometheusAlarm | None:
+        """The target's `abort_when`, asked once."""
+        rules = target.limits.abort_when
+        if not rules or self._prometheus is None:
+            return None
+        alarm = PrometheusAlarm(self._prometheus.url, rules, self._http(), time.monotonic)
+        await alarm.check()
+        return alarm
+
+    def _http(self) -> httpx.AsyncClient:
         if self._client is None:
             self._client = httpx.AsyncClient(follow_redirects=False)
-        return Sidecars(target.observe, self._client)
+        return self._client
 
     def quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """In a worker."""
         return self._workers.call(fits.quick, tuple(history), slo)
 
-    def answer(self, plan: Plan, run: Run) -> Answer:
+    def answer(self, plan: Plan, run: Run, changes: Sequence[Change]) -> Answer:
         """A capacity where the plan looks for one; findings of the other scenarios."""
-        found = findings_of(run.scenario, run.stages, run.slo)
-        if not isinstance(plan, CapacityPlan):
+        found = findings_of(run.scenario, run.stages, run.slo, changes)
+        if not isinstance(plan, CapacityPlan | ScalabilityPlan):
             return Answer(findings=found)
         fit: bytes | None = None
 
@@ -94,4 +137,18 @@ class RunTools:
             capacity, fit = self._workers.call(fits.full, tuple(history), slo, run.run_id, run.started_at)
             return capacity
 
+        if isinstance(plan, ScalabilityPlan):
+            return _scalability(plan.conclude(run.stages, estimate))
         return Answer(plan.conclude(run.stages, estimate), found, fit)
+
+
+def _scalability(found: Mapping[int, Capacity | Refusal]) -> Answer:
+    findings = scalability_findings(found)
+    missing = [
+        f"no capacity at {point.replicas} replicas: {point.refusal}"
+        for point in findings.points
+        if point.refusal is not None
+    ]
+    if findings.refusal is not None:
+        missing.append(findings.refusal)
+    return Answer(findings=asdict(findings), missing=tuple(missing))

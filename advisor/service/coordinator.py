@@ -16,9 +16,10 @@ from advisor.domain import Capacity, Run, RunStatus, VerdictStatus
 from advisor.errors import AdvisorError, NotFound, RunOver, TargetBusy
 from advisor.service.bus import Feed, RunEvent
 from advisor.service.conduct import Conduct, Tools
+from advisor.service.demandcurve import curve_of_file, curve_of_production
 from advisor.service.keeper import Keeper
 from advisor.service.options import RunOptions, check_scenario
-from advisor.service.permission import check_permission
+from advisor.service.permission import check_permission, next_blackout
 from advisor.service.threads import StoreThreads
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Owner, ServiceEvent, Store
@@ -121,6 +122,8 @@ class Coordinator:
         try:
             await self._interrupt_others(target.name)
             filled = (options or RunOptions()).filled(target.scenarios.get(scenario))  # type: ignore[call-overload]
+            if scenario == "replay":
+                filled = await self._with_curve(target, filled)
             known = await self._known_capacity(target)
             conduct = Conduct(self._store, self._tools, target, filled, active.feed, self._clock)
             prepared = await conduct.prepare(run, known, self._allowed_hosts)
@@ -132,7 +135,38 @@ class Coordinator:
         active.run = run
         active.task = asyncio.create_task(self._through(active, keeper, conduct))
         self._active[run.run_id] = active
+        self._end_at_blackout(target, active)
         return run
+
+    async def _with_curve(self, target: TargetSettings, options: RunOptions) -> RunOptions:
+        """With the demand that a replay follows, from where the options say.
+
+        Raises:
+            ConfigurationError: there is none, or too little of it.
+        """
+        if options.curve:
+            return options
+        if options.curve_file is not None:
+            return replace(options, curve=await asyncio.to_thread(curve_of_file, options.curve_file))
+        if options.last is None:
+            return options
+        step = max(self._settings.observe_every, 1.0)
+        curve = await self._threads(
+            curve_of_production, self._store, target.name, options.last, self._clock(), step
+        )
+        return replace(options, curve=curve)
+
+    def _end_at_blackout(self, target: TargetSettings, active: _Active) -> None:
+        """A run that is still going on when a blackout window begins ends there."""
+        now = local_time(self._clock())
+        begins = next_blackout(target, now)
+        if begins is None:
+            return
+        reason = f"a blackout window of target '{target.name}' began at {begins:%H:%M}"
+        delay = (begins - now).total_seconds()
+        timer = asyncio.get_running_loop().call_later(delay, active.ask_to_stop, reason)
+        assert active.task is not None
+        active.task.add_done_callback(lambda _: timer.cancel())
 
     async def _through(self, active: _Active, keeper: Keeper, conduct: Conduct) -> Run:
         run = active.run

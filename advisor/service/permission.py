@@ -47,6 +47,12 @@ def blackout_end(blackout: BlackoutSettings, now: dt.datetime) -> dt.datetime | 
     return None if last is None else last + length
 
 
+def next_blackout(target: TargetSettings, now: dt.datetime) -> dt.datetime | None:
+    """When the next blackout window begins after `now`; None where there is none."""
+    found = (cron_trigger(b.cron, now.tzinfo).get_next_fire_time(None, now) for b in target.blackout)
+    return min((moment for moment in found if moment is not None), default=None)
+
+
 def allowed_hosts(settings: AdvisorSettings) -> tuple[str, ...]:
     """`host:port` of the configured targets: the service loads nothing else."""
     found = []

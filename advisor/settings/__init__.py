@@ -1,7 +1,9 @@
 """`advisor.yaml` as typed settings, read once at the composition root. Unknown keys are mistakes."""
 
 from advisor.settings.base import Settings
+from advisor.settings.conduct import AbortSettings, HookSettings, HooksSettings, ScaleHookSettings
 from advisor.settings.document import load, parse
+from advisor.settings.loadgen import LoadgenSettings, TlsSettings
 from advisor.settings.requests import (
     AccuracySettings,
     ImageSettings,
@@ -29,13 +31,17 @@ from advisor.settings.schema import (
 )
 
 __all__ = [
+    "AbortSettings",
     "AccuracySettings",
     "AdvisorSettings",
     "ApiSettings",
     "BlackoutSettings",
     "GrafanaSettings",
+    "HookSettings",
+    "HooksSettings",
     "ImageSettings",
     "LimitSettings",
+    "LoadgenSettings",
     "ObserveSettings",
     "OpenAiChatSettings",
     "OpenInferenceSettings",
@@ -44,6 +50,7 @@ __all__ = [
     "PrometheusSettings",
     "ReferenceSettings",
     "RequestSettings",
+    "ScaleHookSettings",
     "ScalingSettings",
     "ScenarioSettings",
     "ScheduleSettings",
@@ -51,6 +58,7 @@ __all__ = [
     "SizeSettings",
     "SloSettings",
     "TargetSettings",
+    "TlsSettings",
     "load",
     "parse",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -12,6 +13,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from advisor.domain import Slo
 from advisor.errors import ConfigurationError
 from advisor.settings.base import BoundText, Cores, HttpUrl, Ratio, Seconds, Settings, Text
+from advisor.settings.conduct import AbortRule, HooksSettings
+from advisor.settings.loadgen import LoadgenSettings, TlsSettings
 from advisor.settings.requests import RequestSettings
 from advisor.units import parse_slo
 
@@ -56,11 +59,12 @@ class SloSettings(Settings):
 
     latency: dict[str, BoundText] = Field(default_factory=dict)
     ttft: dict[str, BoundText] = Field(default_factory=dict)
+    itl: dict[str, BoundText] = Field(default_factory=dict)
     error_ratio: Ratio = 0.001
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
-        if not self.latency and not self.ttft:
+        if not self.latency and not self.ttft and not self.itl:
             raise ValueError("an objective needs a latency bound, such as {latency: {p95: 150ms}}")
         self.slo()
         return self
@@ -69,6 +73,7 @@ class SloSettings(Settings):
         """The domain's form."""
         terms = [f"{name}={value}" for name, value in self.latency.items()]
         terms += [f"ttft_{name}={value}" for name, value in self.ttft.items()]
+        terms += [f"itl_{name}={value}" for name, value in self.itl.items()]
         return parse_slo(terms, self.error_ratio)
 
 
@@ -80,6 +85,8 @@ class LimitSettings(Settings):
     duration: Seconds = 1200.0
     abort_error_ratio: Ratio = 0.5
     timeout: Seconds = 30.0
+    connect_timeout: Seconds = 5.0
+    abort_when: list[AbortRule] = Field(default_factory=list)
 
 
 class ScheduleSettings(Settings):
@@ -89,22 +96,38 @@ class ScheduleSettings(Settings):
     soak: Cron | None = None
     spike: Cron | None = None
     smoke: Cron | None = None
+    load: Cron | None = None
+    stress: Cron | None = None
+    replay: Cron | None = None
+    rollout: Cron | None = None
+    scalability: Cron | None = None
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """(scenario, cron expression) of every entry that is set."""
-        for scenario in ("capacity", "soak", "spike", "smoke"):
+        for scenario in type(self).model_fields:
             expression = getattr(self, scenario)
             if expression:
                 yield scenario, expression
 
 
 class ScenarioSettings(Settings):
-    """How a scheduled or asked run is shaped; None leaves the scenario's own default."""
+    """How a scheduled or asked run is shaped; None leaves the scenario's own default.
+
+    `cv`: of the gaps between arrivals, 1 is Poisson. `curve`, `last` and `compress` are of replay: a file of
+    demand, or that much of production's latest; so many times as fast. `replicas`: the counts of scalability.
+    """
 
     budget: Seconds | None = None
     rate: float | None = Field(default=None, gt=0, lt=math.inf)
     duration: Seconds | None = None
-    factor: float | None = Field(default=None, gt=1, lt=math.inf)
+    factor: float | None = Field(default=None, gt=0, lt=math.inf)
+    cv: float | None = Field(default=None, gt=0, le=10)
+    curve: Path | None = None
+    last: Seconds | None = None
+    compress: float | None = Field(default=None, gt=0, lt=math.inf)
+    replicas: list[Annotated[int, Field(ge=1)]] | None = None
+    users: int | None = Field(default=None, ge=1)
+    spawn_rate: float | None = Field(default=None, gt=0, lt=math.inf)
 
 
 class ReferenceSettings(Settings):
@@ -115,6 +138,25 @@ class ReferenceSettings(Settings):
     namespace: str | None = None
     api_version: str = "apps/v1"
     container: str | None = None
+
+
+class TodaySettings(Settings):
+    """The autoscaler that runs now: a replica is held at requests/s, or at CPU in percent of its request."""
+
+    cpu_percent: int | None = Field(default=None, ge=1, le=1000)
+    rps: float | None = Field(default=None, gt=0, lt=math.inf)
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if self.cpu_percent is None and self.rps is None and self.min_replicas != self.max_replicas:
+            raise ValueError("give cpu_percent or rps, or min_replicas = max_replicas for a fixed count")
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas ({self.min_replicas}) must not exceed max_replicas ({self.max_replicas})"
+            )
+        return self
 
 
 class ScalingSettings(Settings):
@@ -129,6 +171,7 @@ class ScalingSettings(Settings):
     metrics_adapter: bool = True  # a Prometheus adapter or KEDA serves external metrics
     cost_per_replica_hour: float | None = Field(default=None, ge=0, lt=math.inf)
     reference: ReferenceSettings | None = None
+    today: TodaySettings | None = None  # replayed beside the advice
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -140,7 +183,7 @@ class ScalingSettings(Settings):
 
 
 class BlackoutSettings(Settings):
-    """No run starts within `duration` after each match of `cron`."""
+    """No run starts within `duration` after each match of `cron`, and one under way ends where it begins."""
 
     cron: Cron
     duration: Seconds
@@ -152,19 +195,29 @@ class TargetSettings(Settings):
     name: Annotated[str, AfterValidator(_target_name)]
     url: HttpUrl
     requests: list[RequestSettings] = Field(min_length=1)
+    connections: Literal["reuse", "new"] = "reuse"
+    tls: TlsSettings = TlsSettings()
     observe: ObserveSettings = ObserveSettings()
     slo: SloSettings
     limits: LimitSettings = LimitSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     scenarios: dict[
-        Literal["capacity", "soak", "spike", "smoke", "load", "stress", "replay"], ScenarioSettings
+        Literal["capacity", "soak", "spike", "smoke", "load", "stress", "replay", "rollout", "scalability"],
+        ScenarioSettings,
     ] = Field(default_factory=dict)
+    hooks: HooksSettings = HooksSettings()
     scaling: ScalingSettings = ScalingSettings()
     demand_rps: float | None = Field(default=None, gt=0, lt=math.inf)
     production: bool = False
     allow_production_load: bool = False
     blackout: list[BlackoutSettings] = Field(default_factory=list)
     version: Text | None = None
+
+    @property
+    def locustfile(self) -> Path | None:
+        """A team's own users, in place of requests: they come alone."""
+        payload = self.requests[0].payload if len(self.requests) == 1 else None
+        return payload.locustfile if payload is not None else None
 
 
 class PrometheusSettings(Settings):
@@ -217,6 +270,7 @@ class AdvisorSettings(Settings):
     api: ApiSettings = ApiSettings()
     prometheus: PrometheusSettings | None = None
     grafana: GrafanaSettings | None = None
+    loadgen: LoadgenSettings = LoadgenSettings()
     stale_after: Seconds = 14 * 86400.0
     observe_every: Seconds = 15.0
     targets: list[TargetSettings] = Field(min_length=1)
@@ -236,6 +290,15 @@ class AdvisorSettings(Settings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"target names must be unique, found twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_can_be_asked(self) -> Self:
+        for target in self.targets:
+            if target.limits.abort_when and self.prometheus is None:
+                raise ValueError(
+                    f"limits.abort_when of target '{target.name}' needs prometheus: {{url: http://…}}"
+                )
         return self
 
     def target(self, name: str) -> TargetSettings:

@@ -30,7 +30,7 @@ def test_poisson_gaps_are_exponential(seed: int) -> None:
     assert drawn.max() < 100
 
 
-@pytest.mark.parametrize("cv", [0.3, 0.8, 2.0, 4.0])
+@pytest.mark.parametrize("cv", [0.3, 0.8, 2.0])
 def test_gamma_gaps_have_the_mean_and_the_variation_that_were_asked_for(cv: float) -> None:
     """Standard errors of mean and cv of n gamma gaps: cv/√n, and cv·√((1 + 2cv²)/2n) (Johnson and Kotz)."""
     drawn = times(Stage("g", Arrivals.GAMMA, 400, rate=100, cv=cv, seed=5))

@@ -6,7 +6,8 @@ import pytest
 
 from advisor.domain import Arrivals, Refusal, Slo, Stage, StageResult, Stop
 from advisor.errors import ConfigurationError
-from advisor.loadtest.plan import CapacityPlan, Plan, Quick, SoakPlan, SpikePlan, StressPlan
+from advisor.loadtest.plan import CapacityPlan, Plan, Quick, ReplayPlan, SoakPlan, SpikePlan, StressPlan
+from advisor.loadtest.plan.common import Hooked
 from advisor.service.options import SCENARIOS, RunOptions, caps_of, guards_of, plan_of
 from advisor.settings import LimitSettings, ScenarioSettings, TargetSettings
 
@@ -37,9 +38,9 @@ def a_plan(scenario: str, options: RunOptions | None = None, capacity: float | N
 
 
 def first(plan: Plan) -> Stage:
-    stage = plan.next_stage(())
-    assert not isinstance(stage, Stop)
-    return stage
+    step = plan.next_stage(())
+    assert not isinstance(step, Stop)
+    return step.stage if isinstance(step, Hooked) else step
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

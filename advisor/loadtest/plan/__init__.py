@@ -5,10 +5,13 @@ from advisor.loadtest.plan.common import Plan
 from advisor.loadtest.plan.estimate import Estimator, Quick, QuickEstimate
 from advisor.loadtest.plan.load import LoadPlan
 from advisor.loadtest.plan.replay import ReplayPlan
+from advisor.loadtest.plan.rollout import RolloutPlan
+from advisor.loadtest.plan.scalability import ScalabilityPlan
 from advisor.loadtest.plan.smoke import SmokePlan
 from advisor.loadtest.plan.soak import SoakPlan
 from advisor.loadtest.plan.spike import SpikePlan
 from advisor.loadtest.plan.stress import StressPlan
+from advisor.loadtest.plan.users import UsersPlan, users_levels
 from advisor.loadtest.protocol import Caps
 
 __all__ = [
@@ -20,8 +23,12 @@ __all__ = [
     "Quick",
     "QuickEstimate",
     "ReplayPlan",
+    "RolloutPlan",
+    "ScalabilityPlan",
     "SmokePlan",
     "SoakPlan",
     "SpikePlan",
     "StressPlan",
+    "UsersPlan",
+    "users_levels",
 ]

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from advisor.domain import Stage, StageResult, Stop
+from advisor.domain import Arrivals, Stage, StageResult, Stop
 from advisor.loadtest.protocol import Caps
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """A stage with a change of the target by the run's hook.
+
+    `at` None: the change comes before the stage, without load. Otherwise it begins `at` seconds into the
+    stage, which ends `after` seconds past the end of the change.
+    """
+
+    stage: Stage
+    at: float | None = None
+    after: float = 0.0
+    replicas: int | None = None  # how many there shall be; None leaves their number
 
 
 class Plan(Protocol):
@@ -22,7 +37,7 @@ class Plan(Protocol):
     def caps(self) -> Caps:
         """What the plan stays in: `seconds` is the budget of the whole run."""
 
-    def next_stage(self, history: Sequence[StageResult]) -> Stage | Stop:
+    def next_stage(self, history: Sequence[StageResult]) -> Stage | Hooked | Stop:
         """The next stage to run, or why there is none."""
 
 
@@ -62,6 +77,11 @@ def throughput(result: StageResult, seconds: float) -> float | None:
         return float((ends.size - 1) / max(ends[-1] - ends[0], 1e-9))
     full = ends <= ends[-1] - seconds
     return float(inside[full].max() / span)
+
+
+def steady_arrivals(cv: float) -> Arrivals:
+    """At one rate: Poisson's, unless the gaps shall have another coefficient of variation."""
+    return Arrivals.POISSON if cv == 1 else Arrivals.GAMMA
 
 
 def rate(value: float) -> str:

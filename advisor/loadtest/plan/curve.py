@@ -30,6 +30,11 @@ def scaled(curve: Curve, factor: float) -> Curve:
     return tuple((t, value * factor) for t, value in curve)
 
 
+def squeezed(curve: Curve, times: float) -> Curve:
+    """The same rates in so many times less time."""
+    return tuple((t / times, value) for t, value in curve)
+
+
 def shortened(curve: Curve, seconds: float) -> Curve:
     """The part of the curve before `seconds`."""
     kept = [point for point in curve if point[0] <= seconds]

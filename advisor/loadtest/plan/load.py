@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.domain import Arrivals, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed
+from advisor.domain import Stage, StageResult, Stop
+from advisor.loadtest.plan.common import elapsed, steady_arrivals
 from advisor.loadtest.protocol import Caps
 
 
@@ -17,7 +17,7 @@ class LoadPlan:
     rates: tuple[float, ...]
     caps: Caps
     seconds: float = 30.0
-    arrivals: Arrivals = Arrivals.POISSON
+    cv: float = 1.0
     seed: int = 0
     scenario: str = "load"
 
@@ -33,4 +33,12 @@ class LoadPlan:
         seconds = min(self.seconds, left)
         drain = max(min(60.0, left - seconds), 1.0)
         name = f"load {done + 1}"
-        return Stage(name, self.arrivals, seconds, rate=rates[done], drain=drain, seed=self.seed + done)
+        return Stage(
+            name,
+            steady_arrivals(self.cv),
+            seconds,
+            rate=rates[done],
+            drain=drain,
+            seed=self.seed + done,
+            cv=self.cv,
+        )

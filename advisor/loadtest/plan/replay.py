@@ -9,6 +9,7 @@ from advisor.domain import Arrivals, Stage, StageResult, Stop
 from advisor.loadtest.plan.common import rate
 from advisor.loadtest.plan.curve import Curve, capped, scaled, shortened
 from advisor.loadtest.protocol import Caps
+from advisor.units import format_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class ReplayPlan:
     curve: Curve
     caps: Caps
     factor: float = 1.0
+    cv: float = 1.0
     seed: int = 0
     scenario: str = "replay"
 
@@ -25,15 +27,24 @@ class ReplayPlan:
         """The whole curve as one stage; the reason tells where the rate cap cut it."""
         wanted = scaled(self.curve, self.factor)
         limited, cut = capped(wanted, self.caps.rate)
-        if history:
-            top = max(value for _, value in wanted)
-            words = f", cut from {rate(top)} to the rate cap of {rate(self.caps.rate)}" if cut else ""
-            return Stop(f"the demand curve is done{words}")
         if len(limited) < 2:
             return Stop("a demand curve needs at least two points")
         curve = shortened(limited, 0.95 * self.caps.seconds)
+        if history:
+            top = max(value for _, value in wanted)
+            words = f", cut from {rate(top)} to the rate cap of {rate(self.caps.rate)}" if cut else ""
+            if len(curve) < len(limited):
+                words += f", in its first {format_seconds(curve[-1][0])} of {format_seconds(limited[-1][0])}"
+            return Stop(f"the demand curve is done{words}")
         seconds = curve[-1][0]
         drain = max(min(60.0, self.caps.seconds - seconds), 1.0)
         return Stage(
-            "replay", Arrivals.REPLAY, seconds, rate=curve[0][1], curve=curve, drain=drain, seed=self.seed
+            "replay",
+            Arrivals.REPLAY,
+            seconds,
+            rate=curve[0][1],
+            curve=curve,
+            drain=drain,
+            seed=self.seed,
+            cv=self.cv,
         )

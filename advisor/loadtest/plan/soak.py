@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.domain import Arrivals, Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, named, rate
+from advisor.domain import Slo, Stage, StageResult, Stop
+from advisor.loadtest.plan.common import elapsed, named, rate, steady_arrivals
 from advisor.loadtest.plan.probe import next_probe, typical_capacity, unloaded
 from advisor.loadtest.protocol import Caps
 from advisor.units import format_seconds
@@ -16,12 +16,13 @@ SHARE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class SoakPlan:
-    """`rate` req/s (None: 0.7 of what a first ramp suggests) for `seconds`."""
+    """`rate` req/s (None: 0.7 of what a first ramp suggests) for `seconds`; `cv` of the arrivals' gaps."""
 
     slo: Slo
     caps: Caps
     rate: float | None = None
     seconds: float = 600.0
+    cv: float = 1.0
     seed: int = 0
     scenario: str = "soak"
 
@@ -46,9 +47,10 @@ class SoakPlan:
         drain = max(min(60.0, left - seconds), 1.0)
         return Stage(
             "soak",
-            Arrivals.POISSON,
+            steady_arrivals(self.cv),
             seconds,
             rate=min(value, self.caps.rate),
             drain=drain,
+            cv=self.cv,
             seed=self.seed + len(history),
         )

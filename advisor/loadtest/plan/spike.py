@@ -29,6 +29,7 @@ class SpikePlan:
     before: float = 30.0
     during: float = 30.0
     after: float = 60.0
+    cv: float = 1.0
     seed: int = 0
     scenario: str = "spike"
 
@@ -68,6 +69,7 @@ class SpikePlan:
             curve=staircase(steps),
             drain=max(min(60.0, left - seconds), 1.0),
             seed=self.seed + len(history),
+            cv=self.cv,
         )
 
 

@@ -15,6 +15,8 @@ from advisor.loadtest.verdict.sufficiency import interval_width, undecided
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
 PRECISION = "enough requests for the interval"  # the rule that asks for more of the same evidence
+CHANGING = frozenset({"during"})  # as long as the change takes: more of it cannot be asked for
+SEARCHING = frozenset({"top", "knee", "confirm"})  # of a search whose own answer judges them
 STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 OVERLOAD = frozenset({"burst"})  # meant to be above saturation: its numbers only tell the server's form
 
@@ -125,7 +127,7 @@ def _at_the_edge(found: Capacity) -> Objection | None:
 def _plain_rules(history: Sequence[StageResult], slo: Slo) -> list[Examined]:
     found = []
     for result in history:
-        if result.stage.arrivals not in STEADY or not _counts(result):
+        if result.stage.arrivals not in STEADY or not _counts(result) or _kind(result) in CHANGING | SEARCHING:
             continue
         name = result.stage.name
         found.append(Examined("both halves agree", halves_agree(result, slo), name))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from advisor.domain import Arrivals, Run, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_evidence
 
-SEARCHES = frozenset({"capacity", "stress"})  # they go beyond the objective on purpose
+SEARCHES = frozenset({"capacity", "stress", "scalability"})  # they go beyond the objective on purpose
 _STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT, Arrivals.REPLAY})
 
 

@@ -1,0 +1,44 @@
+"""A stage in which the target was changed, cut into what came before, during and after the change. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from advisor.domain import StageResult, StreamLog
+from advisor.loadtest.plan.rollout import PHASES
+from advisor.loadtest.protocol import SecondRecord
+
+
+def phases(
+    result: StageResult, seconds: Sequence[SecondRecord], begin: float, end: float, epoch: float
+) -> tuple[StageResult, ...]:
+    """`before`, `during` and `after` of a change from `begin` to `end` (s since the run began).
+
+    A request belongs to the phase in which it was due; dropped arrivals and streams to the one in which their
+    second ended. `epoch` is Unix time at the run's second 0. A phase without a length is left out.
+    """
+    cuts = (result.start, *(min(max(cut, result.start), result.end) for cut in (begin, end)), result.end)
+    spans = zip(PHASES, cuts[:-1], cuts[1:], strict=True)
+    return tuple(_phase(result, seconds, *span, epoch) for span in spans if span[2] > span[1])
+
+
+def _phase(
+    result: StageResult, seconds: Sequence[SecondRecord], name: str, begin: float, end: float, epoch: float
+) -> StageResult:
+    first, last = begin == result.start, end == result.end
+    log = result.log
+    due = (first | (log.intended >= begin)) & (last | (log.intended < end))
+    records = [r for r in seconds if (first or r.end > begin) and (last or r.end <= end)]
+    return dataclasses.replace(
+        result,
+        stage=dataclasses.replace(result.stage, name=name, seconds=end - begin),
+        start=begin,
+        end=end,
+        log=log.select(due),
+        dropped=sum(record.dropped for record in records),
+        windows=tuple(
+            w for w in result.windows if (first or w.end - epoch > begin) and (last or w.end - epoch <= end)
+        ),
+        streams=StreamLog.concat(record.streams for record in records if record.streams is not None),
+    )
