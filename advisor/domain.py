@@ -389,6 +389,20 @@ class Window:
         return bad / total if total else None
 
 
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """An unbroken stretch of one replica's production: every request that ended in (start, end] (Unix s).
+
+    `source` is the sidecar's address. A spell that begins where another of the same source ended follows it
+    without a gap.
+    """
+
+    source: str
+    start: float
+    end: float
+    log: RequestLog
+
+
 # ------------------------------------------------------------------------------------------------ capacity
 
 
@@ -429,6 +443,20 @@ class Disturbance:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """Requests that one replica's sidecar lets in (`in_flight`) and lets wait (`queue`); the rest are told to
+    come again. Goodput: answers within the objective, req/s, in a minute at `overload` times the capacity.
+    """
+
+    in_flight: int
+    queue: int
+    overload: float
+    goodput: float
+    goodput_without: float
+    turned_away: float  # share, at the capacity itself
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What a capacity rests on."""
 
@@ -438,6 +466,7 @@ class Evidence:
     run_id: str | None = None
     measured_at: float | None = None
     checks: tuple[str, ...] = ()  # each a sentence with its numbers: replay, agreement, bracket
+    source: str = "run"  # or "production": traffic that was observed, nothing was loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +491,7 @@ class Capacity:
     curve: tuple[CurvePoint, ...] = ()
     alternatives: Mapping[str, float] = field(default_factory=dict)  # other methods' estimates, req/s
     warnings: tuple[str, ...] = ()
+    admission: Admission | None = None  # of an identified server
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +504,19 @@ class Refusal:
     reason: str
     at_least: float | None = None
     infeasible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Production against what the server that was measured would have answered to the same requests.
+
+    ratio: latency seen over latency simulated; probability: of a difference as large by chance, were it the
+    same server; drifted: both too far off and no chance.
+    """
+
+    ratio: float
+    probability: float
+    drifted: bool
 
 
 # -------------------------------------------------------------------------------------------------- advice
@@ -601,3 +644,4 @@ class Recommendation:
     simulation: Simulation | None = None
     forecast: Forecast | None = None
     warnings: tuple[str, ...] = ()
+    drift: Drift | None = None  # of production from the capacity

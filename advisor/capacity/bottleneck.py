@@ -47,14 +47,14 @@ class Diagnosis:
 
 def symptoms(
     stages: Sequence[StageResult],
+    windows: Sequence[Window],
     binding: str,
     model: ServerModel | None,
     demand: ServiceDemand | None,
     cpu_limit_cores: float | None,
     saturation_rps: float | None,
 ) -> Symptoms:
-    """Gather what the stages and their windows show."""
-    windows = [window for stage in stages for window in stage.windows]
+    """Gather what the stages and the windows of one replica show."""
     outcomes = np.concatenate([stage.log.outcome for stage in stages]) if stages else np.zeros(0, np.int8)
     bad = (
         Outcome.SERVER_ERROR,
@@ -259,14 +259,14 @@ def _contention(seen: Symptoms) -> Diagnosis | None:
     if sigma >= _ONE_AT_A_TIME:
         return Diagnosis(
             Limit.SINGLE_THREAD,
-            f"Requests share one core, or one lock, by the timing of their answers (contention {sigma:.2g}): "
-            "two at once take twice as long.",
+            "Requests share one core, or one lock, by the timing of their answers: two at once take "
+            f"{1 + sigma + 2 * kappa:.2g} times as long as one.",
             ("one worker process a core", "a runtime that releases the lock while it computes"),
         )
     return Diagnosis(
         Limit.CONTENTION,
-        f"Requests slow each other down (contention {sigma:.2g}, crosstalk {kappa:.2g}): "
-        "more of them at once gain little or nothing.",
+        f"Requests slow each other down: two at once take {1 + sigma + 2 * kappa:.2g} times as long as one, "
+        f"ten {1 + 9 * sigma + 90 * kappa:.2g} times; more of them at once gain little or nothing.",
         ("limit the requests in flight, so that the rest wait outside", "look for a shared lock or pool"),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from advisor.capacity import bottleneck
+from advisor.capacity.admission import recommend_admission
 from advisor.capacity.agreement import (
     Seen,
     agreement,
@@ -23,10 +24,8 @@ from advisor.capacity.regression import (
     Regression,
     ServiceDemand,
     cpu_of_stages,
-    cpu_of_windows,
     fit_demand,
     regress_stages,
-    regress_windows,
 )
 from advisor.domain import (
     Capacity,
@@ -67,10 +66,10 @@ class Context:
     """What is known beside the requests: limits of the container, and where the evidence comes from."""
 
     cpu_limit_cores: float | None = None
-    known_slots: int | None = None
     run_id: str | None = None
     measured_at: float | None = None
-    seed: int = 0
+    windows: tuple[Window, ...] = ()  # of one replica
+    source: str = "run"
 
 
 def quick_estimate(
@@ -139,7 +138,12 @@ def estimate_with_model(
     seed: int = 0,
 ) -> Estimated:
     """As `estimate`, with the identified server, which answers other objectives later without a run."""
-    context = Context(cpu_limit_cores or cpu_limit(stages), known_slots, run_id, measured_at, seed)
+    context = Context(
+        cpu_limit_cores or cpu_limit(stages),
+        run_id,
+        measured_at,
+        tuple(window for stage in stages for window in stage.windows),
+    )
     log = RequestLog.concat(stage.log for stage in stages)
     if not len(log):
         return Estimated(Refusal("no request was answered"))
@@ -152,12 +156,14 @@ def estimate_with_model(
         known_slots=known_slots,
     )
     regression = regress_stages(stages, slo, cpu_limit_cores=context.cpu_limit_cores, slots=known_slots)
-    demand = _known(fit_demand(cpu_of_stages(stages)))
+    demand = known(fit_demand(cpu_of_stages(stages)))
     seen = directly_seen(stages, slo)
     if isinstance(found, Identification):
-        if found.rps > _FARTHEST * found.top_rate:
-            return Estimated(_too_far(found.rps, found.top_rate, seen))
-        return Estimated(_finish(_identified(found, regression, demand, stages, context), seen), found.model)
+        refused = too_far(found.rps, found.top_rate, seen.met)
+        if refused is not None:
+            return Estimated(refused)
+        answer = _finish(from_identification(found, regression, demand, stages, context), seen)
+        return Estimated(with_admission(answer, found.model, slo, seed), found.model)
     changed = inverted(stages, slo)
     hopeless = not held_somewhere(stages, slo)
     if found.infeasible and hopeless:
@@ -169,64 +175,46 @@ def estimate_with_model(
         return Estimated(Refusal(_with(reason, changed), at_least, infeasible))
     if not regression.estimate.bracketed:
         return Estimated(Refusal(_with(found.reason, changed), at_least=seen.met or found.at_least))
-    return Estimated(_finish(_regressed(regression, found, stages, context), seen))
-
-
-def estimate_production(
-    windows: Sequence[Window],
-    slo: Slo,
-    *,
-    log: RequestLog | None = None,
-    cpu_limit_cores: float | None = None,
-    known_slots: int | None = None,
-    measured_at: float | None = None,
-    seed: int = 0,
-) -> Capacity | Refusal:
-    """The capacity from production traffic alone: from events where there are any, else from windows.
-
-    Below the knee most of it is a bound: a number is given only up to twice the load that was seen.
-    """
-    context = Context(cpu_limit_cores or _window_limit(windows), known_slots, None, measured_at, seed)
-    regression = regress_windows(windows, slo, cpu_limit_cores=context.cpu_limit_cores, slots=known_slots)
-    demand = _known(fit_demand(cpu_of_windows(windows)))
-    found: Identification | Refusal | None = None
-    if log is not None and len(log):
-        found = identify(
-            log, slo, seed=seed, cpu_quota_cores=context.cpu_limit_cores, known_slots=known_slots
-        )
-    if isinstance(found, Identification):
-        if found.rps > _FARTHEST * found.top_rate:
-            return _too_far(found.rps, found.top_rate, Seen(None, None))
-        return _identified(found, regression, demand, (), context)
-    if isinstance(regression, Refusal):
-        return (
-            regression if found is None else replace(regression, reason=f"{found.reason} {regression.reason}")
-        )
-    return _regressed(regression, found, (), context)
+    return Estimated(_finish(from_regression(regression, found, stages, context), seen))
 
 
 def _with(reason: str, sentence: str | None) -> str:
     return reason if sentence is None else f"{reason} And {sentence}."
 
 
-def _too_far(rps: float, top: float, seen: Seen) -> Refusal:
+def too_far(rps: float, top: float, at_least: float | None) -> Refusal | None:
+    """Beyond twice the highest rate that was seen (req/s) nothing is claimed; None up to there."""
+    if rps <= _FARTHEST * top:
+        return None
     return Refusal(
         f"the fit would end at {rps:.4g} req/s, but no more than {top:.4g} req/s were seen: "
         f"beyond {_FARTHEST:.3g} times that nothing is claimed, test with more load",
-        at_least=seen.met,
+        at_least=at_least,
     )
 
 
-def _identified(
+def with_admission(capacity: Capacity, model: ServerModel, slo: Slo, seed: int = 0) -> Capacity:
+    """With the limit that the sidecar should hold."""
+    return replace(capacity, admission=recommend_admission(model, slo, capacity.rps, seed=seed))
+
+
+def from_identification(
     found: Identification,
     regression: Regression | Refusal,
     demand: ServiceDemand | None,
     stages: Sequence[StageResult],
     context: Context,
 ) -> Capacity:
+    """The identified server's capacity, with what the regression and the replay have to say."""
     diagnosis = bottleneck.diagnose(
         bottleneck.symptoms(
-            stages, found.binding, found.model, demand, context.cpu_limit_cores, found.saturation_rps
+            stages,
+            context.windows,
+            found.binding,
+            found.model,
+            demand,
+            context.cpu_limit_cores,
+            found.saturation_rps,
         )
     )
     checks, warnings = [], list(found.warnings)
@@ -259,7 +247,13 @@ def _identified(
         limited_by=diagnosis.limit,
         method="identification",
         evidence=Evidence(
-            found.requests, found.seconds, found.top_rate, context.run_id, context.measured_at, tuple(checks)
+            found.requests,
+            found.seconds,
+            found.top_rate,
+            context.run_id,
+            context.measured_at,
+            tuple(checks),
+            context.source,
         ),
         in_flight=_held_at(found.curve, rps, found.in_flight),
         cpu_cores=demand.cores(rps) if demand is not None else None,
@@ -285,9 +279,10 @@ def _held_at(curve: Sequence[CurvePoint], rps: float, otherwise: float) -> float
     return float(np.exp(np.interp(np.log(rps), rates, held)))
 
 
-def _regressed(
+def from_regression(
     found: Regression, unexplained: Refusal | None, stages: Sequence[StageResult], context: Context
 ) -> Capacity:
+    """The regression's capacity, where no server is `unexplained` by the identification."""
     fit = found.estimate
     demand = found.demand
     # The most that was seen: the CPU's own ceiling would make a CPU limit of every server.
@@ -295,7 +290,7 @@ def _regressed(
         [fit.rps, *(result.completed_rps or 0.0 for result in stages if result.end - result.start >= 1)]
     )
     diagnosis = bottleneck.diagnose(
-        bottleneck.symptoms(stages, fit.binding, None, demand, context.cpu_limit_cores, most)
+        bottleneck.symptoms(stages, context.windows, fit.binding, None, demand, context.cpu_limit_cores, most)
     )
     ceiling = demand.ceiling(context.cpu_limit_cores) if demand and context.cpu_limit_cores else None
     warnings = [*found.notes, *diagnosis.notes]
@@ -314,6 +309,7 @@ def _regressed(
             context.run_id,
             context.measured_at,
             fit.checks,
+            context.source,
         ),
         in_flight=at_capacity.in_flight if at_capacity is not None else None,
         cpu_cores=demand.cores(fit.rps) if demand is not None else None,
@@ -358,10 +354,6 @@ def _scaled(capacity: Capacity, share: float) -> float | None:
     return capacity.cpu_idle_cores + (capacity.cpu_cores - capacity.cpu_idle_cores) * share
 
 
-def _known(demand: ServiceDemand | str) -> ServiceDemand | None:
+def known(demand: ServiceDemand | str) -> ServiceDemand | None:
+    """The fit of the CPU; None where there is a reason instead."""
     return demand if isinstance(demand, ServiceDemand) else None
-
-
-def _window_limit(windows: Sequence[Window]) -> float | None:
-    limits = [window.cpu_limit_cores for window in windows if window.cpu_limit_cores]
-    return float(np.median(limits)) if limits else None

@@ -65,7 +65,8 @@ class EventReader:
             if isinstance(document, Unreadable):
                 return document
             if self._cursor is not None and document["boot"] != self._cursor.boot:
-                complete = False
+                complete, self._cursor = False, None  # another ring: its rows are read from the first on
+                continue
             lost += document["lost"] if complete else 0
             in_flight = document["in_flight"]
             logs.append(decode(document, self._model))

@@ -65,6 +65,12 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
     free = _gauge("advisor_headroom_ratio", "Share of the capacity that demand leaves free.", "target")
     demand = _gauge("advisor_demand_rps", "Demand that the advice is for.", "target", "source")
     hpa = _gauge("advisor_hpa_target", "What the autoscaler should hold.", "target", "metric", "type", "unit")
+    admitted = _gauge(
+        "advisor_admission_requests", "What a sidecar should let in and let wait.", "target", "kind"
+    )
+    drift = _gauge(
+        "advisor_fit_drift", "Production's latency over that of the measured server, 1 is none.", "target"
+    )
     load = _gauge("advisor_target_load_rps", "Load of a replica that the target stands for.", "target")
     status = _gauge("advisor_recommendation_status", "1 for the current status.", "target", "status")
     for advice in recommendations:
@@ -77,6 +83,9 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
             lower.add_metric([name], capacity.interval[0])
             upper.add_metric([name], capacity.interval[1])
             limited.add_metric([name, capacity.limited_by], 1.0)
+            if capacity.admission is not None:
+                admitted.add_metric([name, "in_flight"], capacity.admission.in_flight)
+                admitted.add_metric([name, "queue"], capacity.admission.queue)
             if capacity.evidence.measured_at is not None:
                 measured.add_metric([name], capacity.evidence.measured_at)
         if advice.demand is not None:
@@ -85,6 +94,8 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
             replicas.add_metric([name], advice.replicas.recommended)
             if advice.replicas.current is not None:
                 current.add_metric([name], advice.replicas.current)
+        if advice.drift is not None:
+            drift.add_metric([name], advice.drift.ratio)
         share = headroom(advice)
         if share is not None:
             free.add_metric([name], share)
@@ -94,7 +105,8 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
                 if signal is not None and signal.target is not None:
                     hpa.add_metric([name, signal.metric, signal.type, signal.unit], signal.target)
     yield from (
-        replicas, current, rps, lower, upper, measured, limited, free, demand, hpa, load, status,
+        replicas, current, rps, lower, upper, measured, limited, free, demand, hpa, load, admitted, drift,
+        status,
     )  # fmt: skip
 
 

@@ -79,6 +79,8 @@ def capacity_rows(capacity: Capacity) -> Iterable[tuple[str, str]]:
         yield "in flight", f"{capacity.in_flight:.3g} at capacity"
     if capacity.cpu_cores is not None:
         yield "CPU", f"{capacity.cpu_cores:.3g} cores at capacity"
+    if capacity.admission is not None:
+        yield "sidecar", admission_words(capacity.admission)
     if capacity.remedies:
         yield "try", escape("; ".join(capacity.remedies))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from advisor.domain import Capacity, Demand, Signal, Slo
+from advisor.domain import Admission, Capacity, Demand, Signal, Slo
 from advisor.units import format_seconds, quantile_name
 
 
@@ -21,9 +21,19 @@ def slo_words(slo: Slo) -> str:
 
 
 def capacity_words(capacity: Capacity) -> str:
-    """`84.5 req/s (81.1 to 87.9, 90 %)`."""
+    """`84.5 req/s (81.1 to 87.9, 90 %)`, with where it comes from when nothing was loaded."""
     low, high = capacity.interval
-    return f"{capacity.rps:.4g} req/s ({low:.4g} to {high:.4g}, {capacity.confidence:.0%})"
+    source = "" if capacity.evidence.source == "run" else f", from {capacity.evidence.source} alone"
+    return f"{capacity.rps:.4g} req/s ({low:.4g} to {high:.4g}, {capacity.confidence:.0%}){source}"
+
+
+def admission_words(admission: Admission) -> str:
+    """`--max-in-flight 4 --max-queue 7: in a minute at 1.5 times the capacity 118 answers/s …`."""
+    return (
+        f"--max-in-flight {admission.in_flight} --max-queue {admission.queue}: in a minute at "
+        f"{admission.overload:.3g} times the capacity {admission.goodput:.3g} answers/s come in time, "
+        f"without it {admission.goodput_without:.3g}"
+    )
 
 
 def demand_words(demand: Demand) -> str:

@@ -12,8 +12,10 @@ import numpy as np
 from advisor.cron import local_time
 from advisor.demand.history import DemandHistory
 from advisor.domain import (
+    AdviceStatus,
     Capacity,
     Demand,
+    Drift,
     Floats,
     Recommendation,
     Refusal,
@@ -28,7 +30,7 @@ from advisor.service import fits
 from advisor.service.versions import recomputed
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
-from advisor.store import Outlook, Store
+from advisor.store import Outlook, ProductionFit, Store
 
 HISTORY = 30 * 86400.0  # s of demand that counts
 RECENT = 86400.0  # s in which the highest minute is the demand to size for
@@ -43,14 +45,38 @@ _Key = tuple[str, float | None, float | None, Slo | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A capacity, or why there is none, under the objective `slo`; `fit` is the server found in production.
+
+    `key` is the run's id, or names the fit to production.
+    """
+
+    key: str
+    slo: Slo
+    answer: Capacity | Refusal | None
+    fit: bytes | None = None
+
+    @classmethod
+    def by_run(cls, run: Run) -> Measured:
+        """By a load test."""
+        return cls(run.run_id, run.slo, run.capacity)
+
+    @classmethod
+    def by_production(cls, fit: ProductionFit) -> Measured:
+        """By watching."""
+        return cls(f"production {fit.at:.0f}", fit.slo, fit.answer, fit.model)
+
+
+@dataclass(frozen=True, slots=True)
 class Basis:
     """What a target's advice rests on; `doubts` are said with it."""
 
-    run: Run | None
+    measured: Measured | None
     doubts: tuple[str, ...]
     history: DemandHistory | None
     replicas: int | None
     outlook: Outlook | None
+    drift: Drift | None  # of production from what was measured
     ended: float | None  # when the newest run that may count has ended
     at: float
 
@@ -123,42 +149,66 @@ class Advice:
         outlook = basis.outlook
         if basis.history is None:
             return None
-        run_id = basis.run.run_id if basis.run else None
-        fresh = outlook is not None and outlook.run_id == run_id and now - outlook.at < OUTLOOK
+        key = basis.measured.key if basis.measured else None
+        fresh = outlook is not None and outlook.run_id == key and now - outlook.at < OUTLOOK
         return None if fresh else basis
 
     def look_ahead(self, target: TargetSettings, basis: Basis, *, now: float) -> None:
         """Compute the outlook in a worker, and keep it for all advisors. Takes seconds."""
         if basis.history is None:
             return
-        run = basis.run
-        capacity = run.capacity if run and isinstance(run.capacity, Capacity) else None
+        known = basis.measured
+        capacity = known.answer if known and isinstance(known.answer, Capacity) else None
         policy = policy_of(target, self._settings.stale_after)
-        slo = run.slo if run else target.slo.slo()
-        run_id = run.run_id if run else None
-        found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, run_id, now)
+        slo = known.slo if known else target.slo.slo()
+        key = known.key if known else None
+        found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, key, now)
         self._store.outlooks.put(target.name, found)
+        self.forget(target.name)
+
+    def forget(self, target: str) -> None:
+        """Its next answer is computed anew: what it rests on has changed."""
         with self._lock:
-            self._bases.pop(target.name, None)
+            self._bases.pop(target, None)
+            for key in [key for key in self._answers if key[0] == target]:
+                del self._answers[key]
 
     def _basis(self, target: TargetSettings, ended: float | None, now: float, oldest: float) -> Basis:
         with self._lock:
             basis = self._bases.get(target.name)
         if basis is not None and basis.ended == ended and now - basis.at <= oldest:
             return basis
-        run, doubts = self._run(target)
+        fit = self._store.production.get(target.name)
+        measured, doubts = self._measured(target, fit, now)
+        same = fit is not None and measured is not None and fit.against == measured.key
         basis = Basis(
-            run,
+            measured,
             doubts,
             self._history(target, now),
             self._replicas(target, now),
             self._store.outlooks.get(target.name),
+            fit.drift if fit is not None and same else None,
             ended,
             now,
         )
         with self._lock:
             self._bases[target.name] = basis
         return basis
+
+    def _measured(
+        self, target: TargetSettings, fit: ProductionFit | None, now: float
+    ) -> tuple[Measured | None, tuple[str, ...]]:
+        """By a valid run of this version that is not stale, else by production, else by what there is."""
+        valid = self._store.runs.newest(target.name, verdicts=(VerdictStatus.VALID,), version=target.version)
+        if valid is not None and now - (valid.ended_at or now) <= self._settings.stale_after:
+            return Measured.by_run(valid), ()
+        watched = fit is not None and (fit.version, fit.slo) == (target.version, target.slo.slo())
+        if fit is not None and watched and isinstance(fit.answer, Capacity):
+            return Measured.by_production(fit), ()
+        run, doubts = self._run(target)
+        if run is not None:
+            return Measured.by_run(run), doubts
+        return (Measured.by_production(fit) if fit is not None and watched else None), ()
 
     def _run(self, target: TargetSettings) -> tuple[Run | None, tuple[str, ...]]:
         """The newest valid run of this version, else of another, else an inconclusive one; and the doubts."""
@@ -191,7 +241,7 @@ class Advice:
         self, target: TargetSettings, basis: Basis, demand_rps: float | None, slo: Slo | None, now: float
     ) -> Recommendation:
         asked = slo or target.slo.slo()
-        capacity = None if basis.run is None else self._capacity(basis.run, asked)
+        capacity = None if basis.measured is None else self._capacity(basis.measured, asked)
         demand, warnings = demand_of(target, basis.history, demand_rps, now)
         found = recommend(
             target.name,
@@ -205,21 +255,39 @@ class Advice:
             forecast=basis.outlook.forecast if basis.outlook else None,
             **_replayed(basis, asked),
         )
-        return replace(found, warnings=(*basis.doubts, *found.warnings, *warnings))
+        found = replace(found, warnings=(*basis.doubts, *found.warnings, *warnings), drift=basis.drift)
+        return _drifted(found, basis.drift) if basis.drift is not None and basis.drift.drifted else found
 
-    def _capacity(self, run: Run, asked: Slo) -> Capacity | Refusal | None:
-        if run.slo == asked or not isinstance(run.capacity, Capacity):
-            return run.capacity
-        key = (run.run_id, asked)
+    def _capacity(self, known: Measured, asked: Slo) -> Capacity | Refusal | None:
+        if known.slo == asked or not isinstance(known.answer, Capacity):
+            return known.answer
+        key = (known.key, asked)
         with self._lock:
             found = self._moved.get(key)
         if found is None:
-            found = recomputed(self._store, run, run.capacity, asked, self._workers.call)
+            found = recomputed(
+                known.answer,
+                known.slo,
+                asked,
+                lambda: known.fit or self._store.runs.fit(known.key),
+                self._workers.call,
+            )
             with self._lock:
                 self._moved[key] = found
                 while len(self._moved) > _KEPT:
                     self._moved.popitem(last=False)
         return found
+
+
+def _drifted(advice: Recommendation, drift: Drift) -> Recommendation:
+    """The advice is of a server that production no longer shows."""
+    how = f"{drift.ratio:.2f} times" if drift.ratio > 1 else f"only {drift.ratio:.0%} of"
+    reason = (
+        f"Production's latency is {how} what the measured server would give to the same requests: the model, "
+        "its requests or its machine changed since; measure again."
+    )
+    status = AdviceStatus.STALE if advice.status is AdviceStatus.OK else advice.status
+    return replace(advice, status=status, reasons=(reason, *advice.reasons))
 
 
 def _inconclusive(run: Run) -> str:
@@ -237,8 +305,8 @@ class _Replayed(TypedDict, total=False):
 
 def _replayed(basis: Basis, asked: Slo) -> _Replayed:
     """Only where it was the same capacity and the same objective that was replayed."""
-    outlook = basis.outlook
-    if outlook is None or basis.run is None or outlook.run_id != basis.run.run_id or basis.run.slo != asked:
+    outlook, known = basis.outlook, basis.measured
+    if outlook is None or known is None or outlook.run_id != known.key or known.slo != asked:
         return {}
     if outlook.simulation is None or outlook.down_window is None:
         return {}

@@ -23,6 +23,7 @@ from advisor.service.observer import Observer
 from advisor.service.options import RunOptions
 from advisor.service.outlook import LookAhead
 from advisor.service.permission import allowed_hosts as configured_hosts
+from advisor.service.production import ProductionFits
 from advisor.service.schedule import NextRun, Scheduler, next_runs
 from advisor.service.tail import tail
 from advisor.service.threads import StoreThreads
@@ -76,6 +77,14 @@ class Advisor:
                     LookAhead(
                         settings,
                         self._advice,
+                        self._threads,
+                        under_load=lambda: bool(self.coordinator.running()),
+                    ),
+                    ProductionFits(
+                        settings,
+                        self.store,
+                        self._advice,
+                        self._workers,
                         self._threads,
                         under_load=lambda: bool(self.coordinator.running()),
                     ),

@@ -8,16 +8,31 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from advisor.capacity.conditions import cpu_limit
 from advisor.demand.history import DemandHistory
-from advisor.domain import Arrivals, Capacity, Refusal, RequestLog, Slo, Stage, StageResult
+from advisor.domain import (
+    Arrivals,
+    Capacity,
+    Drift,
+    Refusal,
+    RequestLog,
+    Slo,
+    Spell,
+    Stage,
+    StageResult,
+    Window,
+)
 from advisor.loadtest.plan import Quick
 from advisor.scaling.policy import ScalingPolicy
 from advisor.service.whatif import moved
-from advisor.store import Outlook
+from advisor.store import Outlook, ProductionFit
+
+if TYPE_CHECKING:
+    from advisor.capacity.identification import ServerModel
 
 _REQUESTS = 15_000  # virtual ones of a what-if: about 1 % of sampling error
 
@@ -38,12 +53,38 @@ def full(
     found = estimate_with_model(
         history, slo, cpu_limit_cores=cpu_limit(history), run_id=run_id, measured_at=measured_at
     )
-    model = found.model
-    return found.answer, None if model is None else json.dumps(model.to_dict()).encode()
+    return found.answer, _as_text(found.model)
+
+
+def _as_text(model: ServerModel | None) -> bytes | None:
+    return None if model is None else json.dumps(model.to_dict()).encode()
+
+
+def production(
+    spells: Sequence[Spell], windows: Sequence[Window], slo: Slo, version: str | None, now: float
+) -> ProductionFit:
+    """What production says of one version."""
+    from advisor.capacity.production import estimate_production
+    from advisor.capacity.traffic import busiest, one_log
+
+    log = one_log(busiest(spells))
+    found = estimate_production(windows, slo, log=log, measured_at=now)
+    return ProductionFit(now, slo, version, len(log), found.answer, _as_text(found.model))
+
+
+def drift(fit: bytes, measured: Slo, spells: Sequence[Spell]) -> Drift | None:
+    """How far production is from the server that was measured; None with too few requests."""
+    from advisor.capacity.drift import drift_of
+    from advisor.capacity.identification import ServerModel
+    from advisor.capacity.traffic import busiest, one_log
+
+    quantile = measured.latency[-1].quantile if measured.latency else 0.95
+    return drift_of(ServerModel.from_dict(json.loads(fit)), one_log(busiest(spells)), quantile)
 
 
 def what_if(fit: bytes, capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refusal:
     """The stored server under another objective; shifted by as much as the run's answer differs from it."""
+    from advisor.capacity.estimate import with_admission
     from advisor.capacity.identification import ServerModel, explain_infeasible, solve
 
     model = ServerModel.from_dict(json.loads(fit))
@@ -53,7 +94,7 @@ def what_if(fit: bytes, capacity: Capacity, measured: Slo, asked: Slo) -> Capaci
     known = solve(model, measured, requests=_REQUESTS)
     correction = capacity.rps / known.rate if known is not None else 1.0
     found = moved(capacity, solution.rate * correction, solution.point, measured, asked)
-    return replace(found, curve=capacity.curve)
+    return with_admission(replace(found, curve=capacity.curve), model, asked)
 
 
 def outlook(

@@ -1,15 +1,17 @@
-"""Watches production: a window of each target every few seconds, in the store. Gaps stay gaps."""
+"""Watches production: windows and requests of each target, in the store. Gaps stay gaps."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from functools import partial
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
-from advisor.domain import Window
+from advisor.domain import Spell, Window
+from advisor.service.rings import Rings, Stored
 from advisor.service.sidecars import Sidecars, observable
 from advisor.service.threads import StoreThreads
 from advisor.settings import AdvisorSettings, TargetSettings
@@ -18,6 +20,8 @@ from advisor.store import ServiceEvent, Store
 RETENTION = 30 * 86400.0  # s
 PATIENCE = 4  # readings in a row that lack a replica before the others are taken for all there are
 LONGEST = 3.0  # intervals; a window that spans more has a gap in it
+RINGS_EVERY = 4  # windows; a ring holds the last 100 000 requests
+SPELLS = 7 * 86400.0  # s; older requests are another week's
 _HOUSEKEEPING = 600.0  # s
 
 _log = logging.getLogger(__name__)
@@ -26,10 +30,19 @@ _log = logging.getLogger(__name__)
 class Watch:
     """One target's production."""
 
-    def __init__(self, target: TargetSettings, client: httpx.AsyncClient, every: float) -> None:
+    def __init__(
+        self,
+        target: TargetSettings,
+        client: httpx.AsyncClient,
+        every: float,
+        stored: Stored,
+    ) -> None:
         self.target = target.name
+        self.version = target.version
         self._every = every
+        self._remembered = target.observe.prometheus is not None  # there: nothing is kept twice
         self._sidecars = Sidecars(target.observe, client, timeout=min(every, 5.0))
+        self._rings = Rings(client, stored=stored)
         self._failures = 0
         self._told: str | None = None
 
@@ -39,10 +52,16 @@ class Watch:
         self._failures = self._failures + 1 if self._sidecars.problems else 0
         if window is None or window.seconds > LONGEST * self._every:
             return None
+        if self._remembered:
+            return None
         # A sum that lacks a replica is no demand of the target, unless the replica is gone for good.
         if not self._sidecars.complete and self._failures < PATIENCE:
             return None
         return window
+
+    async def spells(self) -> list[Spell]:
+        """Requests that ended since the last call, once they are enough to keep."""
+        return await self._rings(self._sidecars.urls)
 
     def news(self) -> str | None:
         """A sentence when the sidecars became unreadable, or readable again."""
@@ -55,6 +74,7 @@ class Watch:
     def forget(self) -> None:
         """What comes next is not continued from what was: a load test was on."""
         self._sidecars.forget()
+        self._rings.forget()
 
 
 class Observer:
@@ -65,6 +85,7 @@ class Observer:
         self._store = store
         self._threads = threads
         self._task: asyncio.Task[None] | None = None
+        self._ticks = 0
 
     async def start(self) -> None:
         """Begin."""
@@ -82,12 +103,9 @@ class Observer:
         loop = asyncio.get_running_loop()
         async with httpx.AsyncClient(follow_redirects=False) as client:
             seen = [target for target in self._settings.targets if observable(target.observe)]
-            watches = [Watch(target, client, every) for target in seen]
-            for target in self._settings.targets:
-                if target.observe.prometheus is not None:
-                    _log.warning(
-                        "target %s: observe.prometheus is not read; name its sidecars by dns", target.name
-                    )
+            watches = [
+                Watch(target, client, every, partial(self._known_until, target.name)) for target in seen
+            ]
             next_tick, next_housekeeping = loop.time(), loop.time()
             while True:
                 await asyncio.sleep(max(next_tick - loop.time(), 0.0))
@@ -119,17 +137,40 @@ class Observer:
         }
         if found:
             await self._threads(self._store.windows.append, found)
+        self._ticks += 1
+        if self._ticks % RINGS_EVERY == 0:
+            await self._read_rings([watch for watch in idle if watch.target not in busy])
         for watch in idle:
             news = watch.news()
             if news is not None:
                 event = ServiceEvent(time.time(), "observe", news, watch.target)
                 await self._threads(self._store.events.add, event)
 
+    async def _read_rings(self, watches: list[Watch]) -> None:
+        spells = await asyncio.gather(*(watch.spells() for watch in watches))
+        busy = await self._under_load()
+        found: dict[str, list[Spell]] = {}
+        for watch, new in zip(watches, spells, strict=True):
+            if watch.target in busy:
+                watch.forget()
+            elif new:
+                found[watch.target] = new
+        if found:
+            versions = {watch.target: watch.version for watch in watches}
+            await self._threads(self._store.production.append, found, versions)
+
     async def _under_load(self) -> set[str]:
         recorded = await self._threads(self._store.runs.owners)
         return {target for target, _ in recorded.values()}
 
+    async def _known_until(self, target: str, source: str) -> float | None:
+        """What ended before is stored, or was a load test's."""
+        stored = await self._threads(self._store.production.newest, target, source)
+        loaded = await self._threads(self._store.runs.last_ended, (target,))
+        return max((at for at in (stored, loaded.get(target)) if at is not None), default=None)
+
     def _keep_house(self, now: float) -> None:
         self._store.windows.pack(now=now)
         self._store.windows.prune(before=now - RETENTION)
+        self._store.production.prune(before=now - SPELLS)
         self._store.events.prune(before=now - RETENTION)

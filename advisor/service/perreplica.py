@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from statistics import median
 
-from advisor.domain import Capacity, CurvePoint, Refusal, StageResult
+from advisor.domain import Admission, Capacity, CurvePoint, Refusal, StageResult
 
 
 def replicas_of(stages: Sequence[StageResult]) -> int:
@@ -38,12 +39,25 @@ def per_replica(found: Capacity | Refusal | None, replicas: int) -> Capacity | R
         saturation_rps=share(found.saturation_rps),
         undisturbed_rps=share(found.undisturbed_rps),
         curve=tuple(_point(point, replicas) for point in found.curve),
+        admission=_admission(found.admission, replicas),
         alternatives={name: rate / replicas for name, rate in found.alternatives.items()},
         evidence=replace(found.evidence, top_rate=found.evidence.top_rate / replicas),
         warnings=(
             f"{words}: this is {found.rps:.4g} req/s shared evenly; the server's form is that of all of them",
             *found.warnings,
         ),
+    )
+
+
+def _admission(found: Admission | None, replicas: int) -> Admission | None:
+    if found is None:
+        return None
+    return replace(
+        found,
+        in_flight=ceil(found.in_flight / replicas),
+        queue=found.queue // replicas,
+        goodput=found.goodput / replicas,
+        goodput_without=found.goodput_without / replicas,
     )
 
 

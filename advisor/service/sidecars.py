@@ -1,20 +1,24 @@
-"""A target's sidecars: those that the configuration lists, and those that a name resolves to now."""
+"""A target's sidecars: those that the configuration lists, and those that a name or Prometheus tells now."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
+import time
 from urllib.parse import urlsplit
 
 import httpx
 
 from advisor.domain import Window
 from advisor.observe import ExporterReader, Recorder
-from advisor.settings import ObserveSettings
+from advisor.observe.prometheus import PrometheusError, instances
+from advisor.settings import ObserveSettings, PrometheusObserve
 from advisor.windows import between, together
 
 DEFAULT_PORT = 9109
 DEFAULT_PATH = "/metrics"
+ASK_EVERY = 15.0  # s; Prometheus learns of new sidecars no faster
 
 
 class Sidecars:
@@ -31,12 +35,19 @@ class Sidecars:
         self._readers: list[ExporterReader] = []
         self._recorder = Recorder(self._readers, between, together)
         self._unresolved: tuple[str, ...] = ()
+        self._told: list[str] = []
+        self._asked = -math.inf
         self.complete = False
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Sentences: what could not be read, and why."""
         return self._unresolved + self._recorder.problems
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Of their metrics, as of the last call."""
+        return tuple(reader.url for reader in self._readers)
 
     async def __call__(self) -> Window | None:
         """Since the last call; None at the first, or when nothing could be read."""
@@ -60,6 +71,12 @@ class Sidecars:
             except OSError as error:
                 self._unresolved = (f"{self._observe.dns} cannot be resolved: {error.strerror or error}",)
                 return False
+        if self._observe.prometheus is not None:
+            try:
+                urls += await self._from_prometheus(self._observe.prometheus)
+            except PrometheusError as error:
+                self._unresolved = (str(error),)
+                return False
         if urls == [reader.url for reader in self._readers]:
             return False
         known = {reader.url: reader for reader in self._readers}
@@ -68,10 +85,17 @@ class Sidecars:
         ]
         return True
 
+    async def _from_prometheus(self, observe: PrometheusObserve) -> list[str]:
+        now = time.monotonic()
+        if now - self._asked >= ASK_EVERY:
+            hosts = await instances(str(observe.url), observe.selector, self._client, self._timeout)
+            self._told, self._asked = [f"http://{host}{DEFAULT_PATH}" for host in hosts], now
+        return self._told
+
 
 def observable(observe: ObserveSettings) -> bool:
     """There is a sidecar to read."""
-    return bool(observe.exporters or observe.dns)
+    return bool(observe.exporters or observe.dns or observe.prometheus)
 
 
 async def resolved(name: str) -> list[str]:

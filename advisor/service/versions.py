@@ -38,23 +38,27 @@ def capacity_within(store: Store, run: Run, asked: Slo) -> Capacity | Refusal | 
     """The run's capacity under the objective asked for."""
     if run.slo == asked or not isinstance(run.capacity, Capacity):
         return run.capacity
-    return recomputed(store, run, run.capacity, asked)
+    return recomputed(run.capacity, run.slo, asked, lambda: store.runs.fit(run.run_id))
 
 
 def recomputed(
-    store: Store, run: Run, capacity: Capacity, asked: Slo, call: Callable[..., Any] | None = None
+    capacity: Capacity,
+    measured: Slo,
+    asked: Slo,
+    fit: Callable[[], bytes | None],
+    call: Callable[..., Any] | None = None,
 ) -> Capacity | Refusal:
-    """From the curve where it reaches, in microseconds; else from the server that the run identified.
+    """From the curve where it reaches, in microseconds; else from the identified server that `fit` gives.
 
     `call(function, *arguments)` does the long computation elsewhere, such as in a worker.
     """
-    found = from_curve(capacity, run.slo, asked)
-    if isinstance(found, Capacity) or found.infeasible:
+    found = from_curve(capacity, measured, asked)
+    if isinstance(found, Capacity) or found.infeasible or asked.ttft:
         return found
-    fit = store.runs.fit(run.run_id)
-    if fit is None or asked.ttft:
+    server = fit()
+    if server is None:
         return found
-    arguments = (fit, capacity, run.slo, asked)
+    arguments = (server, capacity, measured, asked)
     moved: Capacity | Refusal = call(fits.what_if, *arguments) if call else fits.what_if(*arguments)
     return moved
 

@@ -32,6 +32,7 @@ def moved(capacity: Capacity, rps: float, point: CurvePoint | None, measured: Sl
         cpu_cores=None if capacity.cpu_cores is None else idle + (capacity.cpu_cores - idle) * share,
         undisturbed_rps=None,
         alternatives={},
+        admission=None,
         warnings=(warning, *capacity.warnings),
     )
 

@@ -6,6 +6,7 @@ from advisor.store.database import Database
 from advisor.store.events import Events, ServiceEvent
 from advisor.store.leases import Lease, Leases, Owner
 from advisor.store.outlooks import Outlook, Outlooks
+from advisor.store.production import Production, ProductionFit
 from advisor.store.rows import Second, StageSummary, summarise
 from advisor.store.runs import Runs
 from advisor.store.windows import Windows
@@ -18,6 +19,8 @@ __all__ = [
     "Outlook",
     "Outlooks",
     "Owner",
+    "Production",
+    "ProductionFit",
     "Runs",
     "Second",
     "ServiceEvent",
@@ -41,6 +44,7 @@ class Store:
         self.runs = Runs(self.database)
         self.windows = Windows(self.database)
         self.outlooks = Outlooks(self.database)
+        self.production = Production(self.database)
         self.leases = Leases(self.database)
         self.events = Events(self.database)
 

@@ -78,6 +78,7 @@ class StageRow(Base):
     p99: Mapped[float | None]
     log: Mapped[bytes | None]
     windows: Mapped[bytes | None]
+    streams: Mapped[bytes | None]
 
 
 class SecondRow(Base):
@@ -97,6 +98,7 @@ class SecondRow(Base):
     outcomes: Mapped[str | None]  # as of a stage: the figures of a stage under way without its requests
     log: Mapped[bytes]
     windows: Mapped[bytes | None]
+    streams: Mapped[bytes | None]
 
 
 class FitRow(Base):
@@ -143,6 +145,36 @@ class DemandHourRow(Base):
     hour: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     requests: Mapped[bytes]
     covered: Mapped[bytes]
+
+
+class SpellRow(Base):
+    """Requests of one replica's production, in one compressed log."""
+
+    __tablename__ = "spells"
+
+    target: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(primary_key=True)
+    ended: Mapped[float] = mapped_column(primary_key=True)
+    started: Mapped[float]
+    version: Mapped[str | None]
+    requests: Mapped[int]
+    log: Mapped[bytes]
+
+
+class ProductionFitRow(Base):
+    """What production alone says of a target's capacity, and of the server that was measured before."""
+
+    __tablename__ = "production_fits"
+
+    target: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    version: Mapped[str | None]
+    slo: Mapped[str]
+    requests: Mapped[int]
+    answer: Mapped[str]
+    model: Mapped[bytes | None]
+    drift: Mapped[str | None]
+    against: Mapped[str | None]
 
 
 class OutlookRow(Base):

@@ -22,8 +22,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from advisor.capacity.estimate import estimate, estimate_production, quick_estimate
+from advisor.capacity.estimate import estimate, quick_estimate
 from advisor.capacity.identification import Identification, identify
+from advisor.capacity.production import estimate_production
 from advisor.domain import Arrivals, Capacity, LatencyBound, RequestLog, Slo, Stage
 from advisor.loadtest.plan.capacity import CapacityPlan
 from advisor.loadtest.protocol import Caps
@@ -89,7 +90,7 @@ def production_case(family: str, seed: int) -> Row:
         experiment.run(Stage("spell", Arrivals.POISSON, min(600.0, 3300.0 / rate), rate=rate))
     log = RequestLog.concat(result.log for result in experiment.history)
     begun = time.perf_counter()
-    answer = estimate_production((), slo, log=log, seed=seed)
+    answer = estimate_production((), slo, log=log, seed=seed).answer
     return _row(family, seed, experiment, truth, answer, cost=time.perf_counter() - begun)
 
 

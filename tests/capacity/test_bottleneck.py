@@ -44,8 +44,12 @@ BATCHES = Batching(8, 0.005, 0.02, 0.002, np.array([0.036]), np.zeros(9, np.int6
         ),
         (Symptoms("p95", model(slots=1)), Limit.WORKERS, ["one worker", "not known"]),
         (Symptoms("p95", model(Form.CONTENTION, 16, (0.01, 0.0))), Limit.SLOTS, ["16 slots"]),
-        (Symptoms("p95", model(Form.CONTENTION, None, (0.2, 0.01))), Limit.CONTENTION, ["0.2", "0.01"]),
-        (Symptoms("p95", model(Form.CONTENTION, 40, (0.97, 0.0))), Limit.SINGLE_THREAD, ["0.97"]),
+        (
+            Symptoms("p95", model(Form.CONTENTION, None, (0.2, 0.01))),
+            Limit.CONTENTION,
+            ["two at once take 1.2 times", "ten 3.7 times"],
+        ),
+        (Symptoms("p95", model(Form.CONTENTION, 40, (0.97, 0.0))), Limit.SINGLE_THREAD, ["2 times as long"]),
         (Symptoms("p95", model(Form.SHARED_CORES, None, (0.9, 3.0))), Limit.CPU, ["3 cores"]),
         (Symptoms("p95", model(Form.SHARED_CORES, 40, (0.9, 3.0))), Limit.CPU, ["3 cores"]),
         (Symptoms("p95", model(Form.SHARED_CORES, 4, (0.1, 8.0))), Limit.WORKERS, ["4 workers"]),
@@ -78,7 +82,7 @@ def test_symptoms_are_gathered_from_windows_and_outcomes():
     log = RequestLog(np.arange(3.0), np.arange(3.0), np.arange(3.0) + 0.1, outcome, np.zeros(3, np.int16))
     stage = StageResult(Stage("s", Arrivals.POISSON, 5, 1), 0, 5, log, windows=windows)
     demand = ServiceDemand(0.1, 0.01, 0.0, Shape.LINEAR, 0.01, 80, 0.9, 9)
-    seen = symptoms([stage], "p95", None, demand, 2.0, 110.0)
+    seen = symptoms([stage], windows, "p95", None, demand, 2.0, 110.0)
     assert seen.cores_when_full == pytest.approx(1.2)  # the law at saturation is above all windows
     assert seen.throttled_share == pytest.approx(0.1)
     assert seen.memory_share == pytest.approx(0.9)
@@ -87,7 +91,7 @@ def test_symptoms_are_gathered_from_windows_and_outcomes():
 
 
 def test_what_was_not_seen_is_none():
-    seen = symptoms([], "p95", None, None, None, None)
+    seen = symptoms([], (), "p95", None, None, None, None)
     assert (seen.cores_when_full, seen.throttled_share, seen.memory_share, seen.gpu_utilization) == (
         None,
     ) * 4

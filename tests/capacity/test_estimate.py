@@ -14,7 +14,7 @@ from advisor.capacity.agreement import (
     inverted,
     moved_by_replay,
 )
-from advisor.capacity.estimate import Quick, estimate, estimate_production, quick_estimate
+from advisor.capacity.estimate import Quick, estimate, quick_estimate
 from advisor.capacity.identification import Replay, ReplayedStage, identify
 from advisor.capacity.regression import Estimate
 from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage, Window
@@ -101,19 +101,6 @@ def test_simulated_servers_of_several_families(family):
     found = estimate(run.history, Slo((LatencyBound(0.95, seconds),)))
     assert isinstance(found, Capacity)
     assert found.rps == pytest.approx(truth, rel=0.1)
-
-
-def test_production_events_and_windows_are_cut_at_twice_the_seen_load():
-    queue = Queue(100.0, 4)
-    for rate in (20, 30, 40, 50, 45, 35):
-        queue.poisson(rate, 60.0)
-    windows = [window for stage in queue.stages for window in stage.windows]
-    log = RequestLog.concat(stage.log for stage in queue.stages)
-    found = estimate_production(windows, slo(0.1), log=log)
-    assert isinstance(found, Capacity)
-    assert found.rps == pytest.approx(capacity(100, 0.1), rel=0.12)
-    far = estimate_production(windows, slo(2.0), log=log.select(log.intended < 60))
-    assert isinstance(far, Refusal)
 
 
 # ------------------------------------------------------------------------------------ against what was seen

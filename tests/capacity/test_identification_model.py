@@ -61,7 +61,7 @@ def test_what_is_no_model_says_so(broken):
         ("workers", ("4 workers", "first-in-first-out", "20 are present")),
         ("unlimited", ("as many requests at once as come",)),
         ("cores", ("2 cores", "waiting for something else", "outside of the server")),
-        ("contention", ("σ = 0.05", "with 22 at once", "10% of the time")),
+        ("contention", ("contention 5%", "with 22 at once", "10% of the time")),
         ("quota", ("CPU quota of 2 cores", "at most 8 at once")),
         ("batching", ("batches of up to 8", "waits up to 5 ms", "20 ms + 2 ms a request")),
     ],

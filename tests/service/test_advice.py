@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from advisor.demand.history import on_grid
 from advisor.domain import (
     AdviceStatus,
     Capacity,
     CurvePoint,
+    Drift,
     Evidence,
     LatencyBound,
     Limit,
@@ -23,10 +26,10 @@ from advisor.domain import (
     VerdictStatus,
     Window,
 )
-from advisor.service.advice import OLDEST, Advice, demand_of, on_grid
+from advisor.service.advice import OLDEST, Advice, demand_of
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
-from advisor.store import Store
+from advisor.store import ProductionFit, Store
 
 NOW = 1_750_000_000.0
 SLO = Slo((LatencyBound(0.95, 0.1),))
@@ -150,11 +153,91 @@ def test_a_run_of_the_current_version_counts_before_a_newer_one_of_another(
     assert other.warnings[0] == "measured on version v1, not v3: measure again"
 
 
+def watched(store: Store, answer: Capacity | Refusal, version: str | None = None, **changes: Any) -> None:
+    fit = ProductionFit(NOW - 60, SLO, version, 9000, answer)
+    store.production.put("heart", replace(fit, **changes))
+
+
+def test_production_answers_until_a_valid_run_does(advice: Advice, store: Store) -> None:
+    watched(store, a_capacity(80.0))
+    store.runs.add(a_run("doubtful", verdict="inconclusive", capacity=a_capacity(70.0)))
+
+    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+    assert isinstance(found.capacity, Capacity)
+    assert (found.status, found.capacity.rps) == (AdviceStatus.OK, 80)
+
+    store.runs.add(a_run("good", NOW - 60))
+    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+    assert isinstance(found.capacity, Capacity)
+    assert found.capacity.rps == 100
+
+
+def test_production_answers_again_when_the_run_is_old(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("old", NOW - 30 * 86400))
+    watched(store, a_capacity(80.0))
+
+    found = advice.recommendation(a_target(), now=NOW)
+
+    assert isinstance(found.capacity, Capacity)
+    assert (found.status, found.capacity.rps) == (AdviceStatus.OK, 80)
+
+
+@pytest.mark.parametrize("other", [{"version": "v1"}, {"slo": Slo((LatencyBound(0.99, 0.1),))}])
+def test_production_of_another_version_or_objective_is_not_used(
+    advice: Advice, store: Store, other: dict[str, Any]
+) -> None:
+    watched(store, a_capacity(80.0), **other)
+
+    assert advice.recommendation(a_target(), now=NOW).capacity is None
+
+
+def test_what_production_held_is_a_bound_where_it_tells_no_more(advice: Advice, store: Store) -> None:
+    watched(store, Refusal("nothing limited the server", at_least=40.0))
+
+    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+
+    assert found.status is AdviceStatus.REFUSED
+    assert "nothing limited the server" in found.reasons[0]
+    assert "hold 40 req/s, so 3 are enough" in found.reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("against", "drifted"), [("r1", True), ("r1", False), ("before", True), (None, True)]
+)
+def test_a_capacity_that_production_has_left_is_stale(
+    advice: Advice, store: Store, against: str | None, drifted: bool
+) -> None:
+    store.runs.add(a_run("r1"))
+    drift = Drift(1.42, 1e-9, drifted)
+    watched(store, Refusal("too little traffic"), drift=drift, against=against)
+
+    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+
+    left = against == "r1" and drifted
+    assert found.status is (AdviceStatus.STALE if left else AdviceStatus.OK)
+    assert ("1.42 times what the measured server" in found.reasons[0]) is left
+    assert found.drift == (drift if against == "r1" else None)
+
+
+def test_another_objective_is_answered_by_the_server_found_in_production(
+    advice: Advice, store: Store
+) -> None:
+    from advisor.capacity.identification import Form, ServerModel
+
+    model = ServerModel(Form.WORKERS, 1, (), np.full(400, 0.010))
+    watched(store, a_capacity(90.0, saturation_rps=100.0), model=json.dumps(model.to_dict()).encode())
+
+    found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.2),)), now=NOW)
+
+    assert isinstance(found.capacity, Capacity)
+    assert 91 < found.capacity.rps < 100
+
+
 def test_another_objective_is_answered_from_the_curve(advice: Advice, store: Store) -> None:
     store.runs.add(a_run("r1"))
 
     asked = Slo((LatencyBound(0.95, 0.05),))
-    found = advice.recommendation(a_target(), demand_rps=450, slo=asked, now=NOW)
+    found = advice.recommendation(a_target(), 450, asked, now=NOW)
 
     assert found.slo == asked
     assert isinstance(found.capacity, Capacity)
@@ -178,8 +261,6 @@ def test_beyond_the_curve_the_stored_server_answers(advice: Advice, store: Store
     model = ServerModel(Form.WORKERS, 1, (), np.full(400, 0.010))
     run = a_run("r1", slo=SLO, capacity=a_capacity(90.0, saturation_rps=100.0))
     store.runs.add(run)
-    import json
-
     store.runs.put_fit(run, json.dumps(model.to_dict()).encode(), now=NOW)
 
     found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.2),)), now=NOW)
@@ -224,15 +305,6 @@ def test_the_configured_demand_counts_and_production_above_it_is_said() -> None:
     demand, warnings = demand_of(a_target(demand_rps=90), history, None, NOW)
     assert (demand and demand.rps, warnings) == (90, ())
     assert demand_of(a_target(), None, None, NOW) == (None, ())
-
-
-def test_minutes_on_a_grid_keep_their_gaps() -> None:
-    history = on_grid(np.array([600.0, 660.0, 840.0]), np.array([1.0, 2.0, 3.0]))
-
-    assert history is not None
-    assert history.known.tolist() == [True, True, False, False, True]
-    assert history.rates.tolist() == [1.0, 2.0, 0.0, 0.0, 3.0]
-    assert on_grid(np.zeros(0), np.zeros(0)) is None
 
 
 def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, store: Store) -> None:

@@ -123,12 +123,16 @@ def a_target(*urls: str) -> TargetSettings:
     )
 
 
+async def nothing(_source: str) -> None:
+    """No request of it is stored yet."""
+
+
 def test_a_replica_that_stays_away_is_given_up_and_the_diary_says_so_once() -> None:
     async def scenario() -> None:
         async with httpx.AsyncClient() as client, served(3) as first:
             async with served(4) as second:
                 port = int(second.url.split(":")[2].split("/")[0])
-                watch = Watch(a_target(first.url, second.url), client, every=5.0)
+                watch = Watch(a_target(first.url, second.url), client, 5.0, stored=nothing)
                 await watch.window()
                 assert ok(await watch.window()) == 7
             seen = [ok(await watch.window()) for _ in range(PATIENCE + 1)]
@@ -149,7 +153,7 @@ def test_a_replica_that_stays_away_is_given_up_and_the_diary_says_so_once() -> N
 def test_a_window_with_a_gap_in_it_is_left_out() -> None:
     async def scenario() -> None:
         async with httpx.AsyncClient() as client, served(3) as first:
-            watch = Watch(a_target(first.url), client, every=0.02)
+            watch = Watch(a_target(first.url), client, 0.02, stored=nothing)
             await watch.window()
             await asyncio.sleep(0.2)
             assert await watch.window() is None

@@ -17,6 +17,8 @@ from advisor.units import format_seconds
 
 SPEEDS = 601  # speeds are kept for 0..600 running requests; above, throughput stays flat
 QUOTA_PERIOD = 0.1  # s, the kernel's default cpu.cfs_period_us
+_SERIAL = 1.15  # times the throughput of one at a time: less is none that counts
+_NO_CROSSTALK = 1e-5
 _KEPT = 2048  # works kept in a stored model
 _CHAIN = 4000  # blocks of disturbance drawn before they repeat
 
@@ -350,12 +352,19 @@ def _contention_words(model: ServerModel) -> str:
     sigma, kappa = model.parameters
     m = np.arange(1, min(model.slots or UNLIMITED, SPEEDS - 1) + 1)
     running = m * model.speeds[m]
-    peak = int(m[np.argmax(running)])
-    gain = f"{running.max():.3g} times the throughput of one at a time"
-    best = f", {gain} with {peak} at once" if peak < m[-1] and kappa > 1e-6 else f", at best {gain}"
+    gain, peak = float(running.max()), int(m[np.argmax(running)])
+    if gain < _SERIAL:
+        words = "requests run as if one after the other, behind one lock or on one core"
+        if running[-1] < gain / _SERIAL:
+            words += ", and slower the more there are"
+        return f"{words}, {_work_words(model)}{_slot_words(model)}"
+    shares = f"contention {100 * sigma:.2g}%"
+    if kappa >= _NO_CROSSTALK:
+        shares += f", crosstalk {kappa:.2g}"
+    falls = ", less beyond" if peak < m[-1] and running[-1] < gain / _SERIAL else ""
     return (
-        f"requests slow each other down (contention σ = {sigma:.2g}, crosstalk κ = {kappa:.2g}{best}), "
-        f"{_work_words(model)}{_slot_words(model)}"
+        f"requests slow each other down ({shares}): at best {gain:.3g} times the throughput of one at a "
+        f"time, with {peak} at once{falls}, {_work_words(model)}{_slot_words(model)}"
     )
 
 

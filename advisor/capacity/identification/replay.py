@@ -103,7 +103,12 @@ def replay(
     if not done:
         return Replay(quantile, (), 0.0, 0.0)
     apart = np.array([stage.difference for stage in done])
-    weight = np.array([(stage.z / stage.difference) ** 2 if stage.difference else 1e4 for stage in done])
+    weight = np.array(
+        [
+            (stage.z / stage.difference) ** 2 if stage.z and stage.difference else _TOLERATED**-2
+            for stage in done
+        ]
+    )
     shift = float(np.average(apart, weights=weight))
     return Replay(quantile, tuple(done), shift, shift * float(np.sqrt(weight.sum())))
 

@@ -11,11 +11,13 @@ import numpy as np
 
 from advisor import domain
 from advisor.outputs.documents.models import (
+    AdmissionDocument,
     AutoscalingDocument,
     CapacityDocument,
     CurvePointDocument,
     DemandDocument,
     DisturbanceDocument,
+    DriftDocument,
     EvidenceDocument,
     ForecastDocument,
     HorizonDocument,
@@ -97,6 +99,7 @@ def capacity_document(capacity: domain.Capacity) -> CapacityDocument:
             run_id=evidence.run_id,
             measured_at=moment(evidence.measured_at),
             checks=list(evidence.checks),
+            source=evidence.source,
         ),
         alternatives={name: value for name, value in capacity.alternatives.items() if math.isfinite(value)},
         warnings=list(capacity.warnings),
@@ -238,6 +241,25 @@ def recommendation_document(advice: domain.Recommendation) -> RecommendationDocu
         simulation=_simulation(advice.simulation) if advice.simulation else None,
         forecast=_forecast(advice.forecast) if advice.forecast else None,
         warnings=list(advice.warnings),
+        admission=_admission(capacity.admission)
+        if isinstance(capacity, domain.Capacity) and capacity.admission is not None
+        else None,
+        drift=DriftDocument(
+            ratio=advice.drift.ratio, probability=advice.drift.probability, drifted=advice.drift.drifted
+        )
+        if advice.drift is not None
+        else None,
+    )
+
+
+def _admission(admission: domain.Admission) -> AdmissionDocument:
+    return AdmissionDocument(
+        max_in_flight=admission.in_flight,
+        max_queue=admission.queue,
+        overload=admission.overload,
+        goodput_rps=admission.goodput,
+        goodput_without_rps=admission.goodput_without,
+        turned_away_ratio=admission.turned_away,
     )
 
 

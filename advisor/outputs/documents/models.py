@@ -56,6 +56,7 @@ class EvidenceDocument(Document):
     run_id: str | None
     measured_at: datetime | None
     checks: list[str]
+    source: str = "run"
 
 
 class CapacityDocument(Document):
@@ -214,6 +215,31 @@ class ForecastDocument(Document):
     warnings: list[str]
 
 
+class AdmissionDocument(Document):
+    """What the sidecar of one replica should let in, and wait (`--max-in-flight`, `--max-queue`).
+
+    `goodput_rps`: answers within the objective in a minute at `overload` times the capacity, with the limit
+    and without it; `turned_away_ratio`: share of the requests turned away at the capacity itself.
+    """
+
+    max_in_flight: int
+    max_queue: int
+    overload: float
+    goodput_rps: float
+    goodput_without_rps: float
+    turned_away_ratio: float
+
+
+class DriftDocument(Document):
+    """Production's latency over what the measured server would give to the same requests; `probability` of
+    as much by chance.
+    """
+
+    ratio: float
+    probability: float
+    drifted: bool
+
+
 class RecommendationDocument(Document):
     """How many replicas, and which target to hold."""
 
@@ -229,3 +255,5 @@ class RecommendationDocument(Document):
     simulation: SimulationDocument | None
     forecast: ForecastDocument | None
     warnings: list[str]
+    admission: AdmissionDocument | None = None
+    drift: DriftDocument | None = None

@@ -1,0 +1,140 @@
+"""The capacity from production traffic alone, without any load test: from events, else from windows. Pure.
+
+Below the knee much of it is a bound: a number is given only up to twice the load that was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from advisor.capacity.estimate import (
+    Context,
+    Estimated,
+    from_identification,
+    from_regression,
+    known,
+    too_far,
+    with_admission,
+)
+from advisor.capacity.identification import Identification, identify
+from advisor.capacity.identification.seen import spans_between_idle
+from advisor.capacity.identification.timeline import from_log
+from advisor.capacity.regression import (
+    Regression,
+    cpu_of_windows,
+    fit_demand,
+    points_of_windows,
+    regress_windows,
+)
+from advisor.capacity.traffic import FEWEST
+from advisor.domain import Arrivals, Refusal, RequestLog, Slo, Stage, StageResult, Window
+from advisor.loadtest.verdict.direct import Direct, share_bounds, stage_status
+
+_REQUESTS_A_SPAN = 1000
+_MOST_SPANS = 40
+_DISPERSION = 2.0  # of violations in windows: neighbours share a queue
+_Z95 = 1.645  # one-sided
+
+
+def estimate_production(
+    windows: Sequence[Window],
+    slo: Slo,
+    *,
+    log: RequestLog | None = None,
+    cpu_limit_cores: float | None = None,
+    known_slots: int | None = None,
+    measured_at: float | None = None,
+    seed: int = 0,
+) -> Estimated:
+    """Capacity of one replica: `log` are its own requests on one clock, `windows` those of all replicas.
+
+    Refused with a reason where neither tells; `at_least` is then the highest load that was seen to hold the
+    objective.
+    """
+    alone = tuple(_of_one_replica(window) for window in windows)
+    limit = cpu_limit_cores or _limit(alone)
+    context = Context(limit, None, measured_at, alone, "production")
+    regression = regress_windows(windows, slo, cpu_limit_cores=limit, slots=known_slots)
+    demand = known(fit_demand(cpu_of_windows(windows)))
+    found: Identification | Refusal | None = None
+    if log is not None and len(log) >= FEWEST:
+        found = identify(log, slo, seed=seed, cpu_quota_cores=limit, known_slots=known_slots)
+    if isinstance(found, Identification):
+        refused = too_far(found.rps, found.top_rate, at_least(windows, slo, log))
+        if refused is not None:
+            return Estimated(refused)
+        answer = from_identification(found, regression, demand, (), context)
+        return Estimated(with_admission(answer, found.model, slo, seed), found.model)
+    if isinstance(regression, Regression):
+        return Estimated(from_regression(regression, found, (), context))
+    refused = regression if found is None else _both(found, regression, windows)
+    return Estimated(replace(refused, at_least=at_least(windows, slo, log)))
+
+
+def at_least(windows: Sequence[Window], slo: Slo, log: RequestLog | None) -> float | None:
+    """The highest rate of one replica (req/s) that held the objective at 99 % confidence; None without."""
+    found = [_held_in(windows, slo)]
+    if log is not None and len(log):
+        found.append(_held_by(log, slo))
+    return max((rate for rate in found if rate is not None), default=None)
+
+
+def _held_by(log: RequestLog, slo: Slo) -> float | None:
+    """Spans of some thousand requests as if they were stages; a span's rate is its lower 95 % bound."""
+    timeline = from_log(log)
+    if len(timeline) < _REQUESTS_A_SPAN:
+        return None
+    parts = min(len(timeline) // _REQUESTS_A_SPAN, _MOST_SPANS)
+    sheds = bool(log.failed.any())
+    held = []
+    for span in spans_between_idle(timeline, parts):
+        rows = log.select((log.sent >= span.start) & (log.sent < span.end))
+        seconds = span.end - span.start
+        stage = Stage("production", Arrivals.POISSON, seconds, span.rate)
+        if stage_status(StageResult(stage, span.start, span.end, rows), slo, sheds=sheds) is Direct.MET:
+            held.append((len(rows) - _Z95 * np.sqrt(len(rows))) / seconds)
+    return max(held, default=None)
+
+
+def _held_in(windows: Sequence[Window], slo: Slo) -> float | None:
+    """The highest pooled load at which every bound is shown to hold."""
+    held: set[float] | None = None
+    for bound in slo.latency:
+        rates = set()
+        for point in points_of_windows(windows, bound):
+            requests = point.answered / _DISPERSION
+            _, most = share_bounds(point.violations / _DISPERSION, requests)
+            if most <= 1.0 - bound.quantile and point.failed <= slo.error_ratio * point.requests:
+                rates.add(point.rate)
+        held = rates if held is None else held & rates
+    return max(held, default=None) if held else None
+
+
+def _both(found: Refusal, regression: Refusal, windows: Sequence[Window]) -> Refusal:
+    if found.infeasible or not windows:
+        return found
+    return replace(regression, reason=f"{found.reason} The regression: {regression.reason}.")
+
+
+def _limit(windows: Sequence[Window]) -> float | None:
+    limits = [window.cpu_limit_cores for window in windows if window.cpu_limit_cores]
+    return float(np.median(limits)) if limits else None
+
+
+def _of_one_replica(window: Window) -> Window:
+    """The resources that one of its replicas used on average."""
+
+    def share(value: float | None) -> float | None:
+        return None if value is None else value / window.replicas
+
+    return replace(
+        window,
+        cpu_cores=share(window.cpu_cores),
+        cpu_limit_cores=share(window.cpu_limit_cores),
+        cpu_throttled_seconds=share(window.cpu_throttled_seconds),
+        memory_bytes=share(window.memory_bytes),
+        memory_limit_bytes=share(window.memory_limit_bytes),
+    )

@@ -1,0 +1,119 @@
+"""Asks production for each target's capacity, now and then: no load test is needed for a first answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from advisor.capacity.traffic import FEWEST
+from advisor.domain import Drift, Spell, VerdictStatus
+from advisor.service import fits
+from advisor.service.advice import Advice
+from advisor.service.sidecars import observable
+from advisor.service.threads import StoreThreads
+from advisor.service.workers import Workers
+from advisor.settings import AdvisorSettings, TargetSettings
+from advisor.store import ProductionFit, Store
+
+PAUSE = 20.0  # s between two rounds
+EVERY = 3600.0  # s; an older fit is made anew
+GROWN = 2.0  # times the requests of the last fit: until then it would say the same
+WINDOWS = 86400.0  # s of production that windows tell of
+
+_log = logging.getLogger(__name__)
+
+
+class ProductionFits:
+    """A duty of the leader. It rests while a load test runs here: the machine is the generator's."""
+
+    def __init__(
+        self,
+        settings: AdvisorSettings,
+        store: Store,
+        advice: Advice,
+        workers: Workers,
+        threads: StoreThreads,
+        *,
+        under_load: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._advice = advice
+        self._workers = workers
+        self._threads = threads
+        self._under_load = under_load
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._loop())
+
+    async def stop(self) -> None:
+        """End; a fit under way is not waited for."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _loop(self) -> None:
+        while True:
+            await asyncio.sleep(PAUSE)
+            await self.round()
+
+    async def round(self) -> None:
+        """Every target that is due, one after another."""
+        for target in self._settings.targets:
+            if self._under_load():
+                return
+            try:
+                await self._threads(self.renew, target, now=time.time())
+            except SQLAlchemyError as error:
+                _log.warning("no fit to the production of %s: %s", target.name, error)
+            except Exception:  # noqa: BLE001 - one target's odd traffic must not end the others' fits
+                _log.exception("no fit to the production of %s", target.name)
+
+    def renew(self, target: TargetSettings, *, now: float) -> bool:
+        """Fit anew where that is due, in a worker; takes seconds. False when it was not."""
+        production = self._store.production
+        kept = production.requests(target.name, target.version)
+        last = production.get(target.name)
+        if not observable(target.observe) or not _due(target, last, kept, now):
+            return False
+        spells = production.spells(target.name, target.version)
+        drift, against = self._drift(target, last, spells)
+        if drift is not None and drift.drifted and last is not None and against is None:
+            production.prune(before=last.at, target=target.name)
+            spells = tuple(spell for spell in spells if spell.end >= last.at)
+        windows = self._store.windows.between(target.name, now - WINDOWS, now)
+        fit = self._workers.call(fits.production, spells, windows, target.slo.slo(), target.version, now)
+        production.put(target.name, replace(fit, drift=drift, against=against))
+        self._advice.forget(target.name)
+        return True
+
+    def _drift(
+        self, target: TargetSettings, last: ProductionFit | None, spells: tuple[Spell, ...]
+    ) -> tuple[Drift | None, str | None]:
+        """From the newest valid run, whose id stands beside it, else from the last fit to production."""
+        runs = self._store.runs
+        run = runs.newest(target.name, verdicts=(VerdictStatus.VALID,), version=target.version)
+        if run is not None:
+            server, measured, since, against = runs.fit(run.run_id), run.slo, run.ended_at, run.run_id
+        elif last is not None and last.version == target.version:
+            server, measured, since, against = last.model, last.slo, last.at, None
+        else:
+            return None, None
+        newer = tuple(spell for spell in spells if since is None or spell.start >= since)
+        if server is None or not newer:
+            return None, against
+        return self._workers.call(fits.drift, server, measured, newer), against
+
+
+def _due(target: TargetSettings, last: ProductionFit | None, kept: int, now: float) -> bool:
+    if last is None or last.version != target.version or last.slo != target.slo.slo():
+        return True
+    return now - last.at >= EVERY or kept >= max(GROWN * last.requests, FEWEST)

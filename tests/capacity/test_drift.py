@@ -1,0 +1,51 @@
+"""The fit of last week against the production of this one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from advisor.capacity.drift import drift_of
+from advisor.capacity.identification import Form, ServerModel
+from tests.capacity.logs import log_of, poisson
+
+MODEL = ServerModel(Form.WORKERS, 3, (), np.sort(np.random.default_rng(2).lognormal(-4, 0.5, 4000)))
+
+
+def production(model, load=0.6, seed=0, requests=4000):
+    rate = load * model.saturation
+    sent = poisson(rate, requests / rate, seed)
+    return log_of(sent, model.completions(sent, np.random.default_rng(seed).random(sent.size)))
+
+
+@pytest.mark.parametrize("load", [0.2, 0.6, 0.85])
+def test_the_same_server_at_another_load_has_not_drifted(load):
+    found = drift_of(MODEL, production(MODEL, load), 0.95)
+    assert not found.drifted
+    assert found.ratio == pytest.approx(1.0, abs=0.12)
+    assert found.probability > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "low", "high"),
+    [
+        (replace(MODEL, work=1.3 * MODEL.work), 1.25, 1.9),
+        (replace(MODEL, work=0.7 * MODEL.work), 0.35, 0.75),
+        (replace(MODEL, slots=2), 1.15, 2.5),
+    ],
+)
+def test_a_server_that_changed_has(changed, low, high):
+    found = drift_of(MODEL, production(changed, seed=1), 0.95)
+    assert found.drifted
+    assert low < found.ratio < high
+
+
+def test_too_few_requests_tell_nothing():
+    assert drift_of(MODEL, production(MODEL, requests=300), 0.95) is None
+
+
+def test_a_server_without_any_chance_in_it_is_compared_too():
+    exact = ServerModel(Form.WORKERS, 1, (), np.full(100, 0.0159))
+    found = drift_of(exact, production(exact), 0.95)
+    assert found.ratio == pytest.approx(1.0)
+    assert not found.drifted
