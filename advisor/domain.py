@@ -43,11 +43,14 @@ class LatencyBound:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """The objective: latency bounds (sorted by quantile), share of failed requests, time to first token."""
+    """The objective: latency bounds (sorted by quantile) and the share of failed requests; of streamed answers
+    the time to the first token, and the time between two of them.
+    """
 
     latency: tuple[LatencyBound, ...]
     error_ratio: float = 0.001
     ttft: tuple[LatencyBound, ...] = ()
+    itl: tuple[LatencyBound, ...] = ()
 
     @property
     def tightest(self) -> float:

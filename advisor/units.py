@@ -9,7 +9,7 @@ from advisor.domain import LatencyBound, Slo
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>us|µs|ms|s|m|h|d)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_QUANTILE = re.compile(r"(?P<ttft>ttft_)?p(?P<percent>\d{1,2}(?:\.\d+)?|99\d+)")
+_QUANTILE = re.compile(r"(?P<prefix>ttft_|itl_)?p(?P<percent>\d{1,2}(?:\.\d+)?|99\d+)")
 
 
 def parse_duration(text: str | float) -> float:
@@ -69,7 +69,7 @@ def parse_quantile(name: str) -> float:
         ValueError: not a percentile name.
     """
     match = _QUANTILE.fullmatch(name)
-    if match is None or match["ttft"]:
+    if match is None or match["prefix"]:
         raise ValueError(f"'{name}' is not a latency percentile: write p50, p95, p99 or p99.9")
     percent = match["percent"]
     digits = f"{percent[:2]}.{percent[2:]}" if "." not in percent and len(percent) > 2 else percent
@@ -93,7 +93,7 @@ def _parse_bound(text: str) -> float:
 
 
 def parse_slo(terms: list[str], default_error_ratio: float = 0.001, *, bare_seconds: bool = False) -> Slo:
-    """An objective from terms such as `p95=150ms`, `ttft_p95=300ms`, `error_ratio=0.1%`.
+    """An objective from terms such as `p95=150ms`, `ttft_p95=300ms`, `itl_p95=50ms`, `error_ratio=0.1%`.
 
     `bare_seconds`: a bound without a unit is in seconds, as everywhere in the API; else it is a mistake.
 
@@ -102,6 +102,7 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001, *, bare_seco
     """
     latency: list[LatencyBound] = []
     ttft: list[LatencyBound] = []
+    itl: list[LatencyBound] = []
     error_ratio = default_error_ratio
     bound = parse_duration if bare_seconds else _parse_bound
     for term in terms:
@@ -113,11 +114,14 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001, *, bare_seco
             error_ratio = parse_ratio(value)
         elif name.startswith("ttft_"):
             ttft.append(LatencyBound(parse_quantile(name.removeprefix("ttft_")), bound(value)))
+        elif name.startswith("itl_"):
+            itl.append(LatencyBound(parse_quantile(name.removeprefix("itl_")), bound(value)))
         else:
             latency.append(LatencyBound(parse_quantile(name), bound(value)))
     _no_quantile_twice(latency, "")
     _no_quantile_twice(ttft, "ttft_")
-    return Slo(tuple(sorted(latency)), error_ratio, tuple(sorted(ttft)))
+    _no_quantile_twice(itl, "itl_")
+    return Slo(tuple(sorted(latency)), error_ratio, tuple(sorted(ttft)), tuple(sorted(itl)))
 
 
 def amend_slo(base: Slo, terms: list[str], *, bare_seconds: bool = False) -> Slo:
@@ -134,7 +138,12 @@ def amend_slo(base: Slo, terms: list[str], *, bare_seconds: bool = False) -> Slo
         stated = {bound.quantile for bound in new}
         return tuple(sorted([*(bound for bound in old if bound.quantile not in stated), *new]))
 
-    return Slo(merged(base.latency, asked.latency), asked.error_ratio, merged(base.ttft, asked.ttft))
+    return Slo(
+        merged(base.latency, asked.latency),
+        asked.error_ratio,
+        merged(base.ttft, asked.ttft),
+        merged(base.itl, asked.itl),
+    )
 
 
 def _no_quantile_twice(bounds: list[LatencyBound], prefix: str) -> None:

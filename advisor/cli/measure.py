@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from advisor.cli import console
-from advisor.cli.outcome import exit_code, violations
+from advisor.cli.outcome import exit_code, users_words, violations
 from advisor.cli.plot import latency_plot
 from advisor.cli.progress import watcher
 from advisor.cli.reports import Reports
@@ -90,12 +90,12 @@ def order_from_file(
     config: Path,
     target: str,
     slo_terms: Sequence[str],
-    scenario: str,
+    scenario: str | None,
     options: RunOptions,
     *,
     version: str | None = None,
 ) -> Order:
-    """A run on a configured target.
+    """A run on a configured target: of its capacity, or of its users' load, unless said.
 
     Raises:
         ConfigurationError: the file, the target or an option is wrong.
@@ -105,7 +105,9 @@ def order_from_file(
     if slo_terms:
         slo = parse_objective(slo_terms, settings.target(target).slo.slo())
     settings = amended(settings, target, slo=slo, version=version)
-    require_bound(settings.target(target).slo.slo(), scenario)
+    chosen = settings.target(target)
+    scenario = scenario or ("load" if chosen.locustfile else "capacity")
+    require_bound(chosen.slo.slo(), scenario)
     return Order(settings, target, scenario, options, None)
 
 
@@ -208,6 +210,8 @@ def _show(run: Run) -> None:
     out.print(run_table(run))
     for sentence in violations(run):
         out.print(Text(f"objective: {sentence}", style="red"), soft_wrap=True)
+    for sentence in users_words(run):
+        out.print(Text(f"locustfile: {sentence}", style="yellow"), soft_wrap=True)
     if run.status is not RunStatus.DONE and run.reason:
         out.print(Text(f"the run was {run.status.value}: {run.reason}", style="yellow"), soft_wrap=True)
     for line in _plot(run):

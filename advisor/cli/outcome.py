@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from advisor.capacity.gate import Check, CheckStatus
 from advisor.domain import (
@@ -14,6 +15,7 @@ from advisor.domain import (
     RunStatus,
     VerdictStatus,
 )
+from advisor.loadtest.plan.users import FINDING as USERS
 from advisor.loadtest.verdict import Direct, objective_held
 from advisor.loadtest.verdict.answers import answers_held
 
@@ -30,7 +32,7 @@ def exit_code(run: Run) -> int:
         return VIOLATED
     if run.verdict is None or run.verdict.status is VerdictStatus.INVALID:
         return INCONCLUSIVE
-    if any(True for _ in violations(run)):
+    if any(True for _ in violations(run)) or _users(run).get("exit_code"):
         return VIOLATED
     if run.status is not RunStatus.DONE or run.verdict.status is not VerdictStatus.VALID:
         return INCONCLUSIVE
@@ -47,6 +49,19 @@ def violations(run: Run) -> Iterator[str]:
         if held.status is Direct.VIOLATED:
             where = f"stage {held.stage}: " if held.stage else ""
             yield f"{where}{held.sentence}"
+
+
+def users_words(run: Run) -> Iterator[str]:
+    """What a locustfile said at its end, and what of it was not used."""
+    said = _users(run)
+    yield from said.get("warnings", ())
+    if said.get("exit_code"):
+        yield f"one of its listeners asked for exit code {said['exit_code']}"
+
+
+def _users(run: Run) -> Mapping[str, Any]:
+    said = run.findings.get(USERS)
+    return said if isinstance(said, Mapping) else {}
 
 
 def advice_exit_code(advice: Recommendation) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from advisor.settings import (
     RequestSettings,
     SloSettings,
     TargetSettings,
+    TlsSettings,
 )
 from advisor.units import amend_slo, parse_slo, quantile_name
 
@@ -27,6 +29,16 @@ _FILES_NEED_A_BOUND = SloSettings(
     latency={"p95": "1s"}
 )  # but a smoke test from the command line does without
 _NEEDS_SLO = "write --slo p95=150ms: 95 % of the requests within 150 ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How the requests travel; None leaves the default. `timeout` in seconds, of a whole request."""
+
+    new_connections: bool = False
+    insecure: bool = False
+    ca: Path | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,8 @@ class UrlOptions:
     payload_kind: PayloadKind | None = None
     headers: Sequence[str] = ()
     exporters: Sequence[str] = ()
+    locustfile: Path | None = None
+    transport: Transport = Transport()
 
 
 def parse_objective(terms: Sequence[str], base: Slo | None = None) -> Slo:
@@ -58,6 +72,7 @@ def slo_settings(slo: Slo) -> SloSettings:
     return SloSettings.model_construct(
         latency={quantile_name(b.quantile): f"{b.seconds:.9f}s" for b in slo.latency},
         ttft={quantile_name(b.quantile): f"{b.seconds:.9f}s" for b in slo.ttft},
+        itl={quantile_name(b.quantile): f"{b.seconds:.9f}s" for b in slo.itl},
         error_ratio=slo.error_ratio,
     )
 
@@ -68,7 +83,7 @@ def require_bound(slo: Slo, scenario: str) -> None:
     Raises:
         ConfigurationError: the scenario needs a latency bound, and there is none.
     """
-    if scenario in {"capacity", "stress", "scalability"} and not slo.latency and not slo.ttft:
+    if scenario in {"capacity", "stress", "scalability"} and not (slo.latency or slo.ttft or slo.itl):
         raise ConfigurationError(f"a {scenario} run needs a latency objective", hint=_NEEDS_SLO)
 
 
@@ -97,6 +112,8 @@ def target_from_url(options: UrlOptions, slo: Slo, limits: LimitSettings) -> Tar
         ConfigurationError: an option is wrong; the payload as in `read_payload`.
     """
     base, path = _split(options.url)
+    if options.locustfile is not None:
+        return _target(options, base, slo, limits, [_users(options)])
     payload = read_payload(options.payload, options.payload_kind) if options.payload else None
     if options.payload_kind and not payload:
         raise ConfigurationError("--payload-kind says how to read --payload, which is missing")
@@ -111,18 +128,49 @@ def target_from_url(options: UrlOptions, slo: Slo, limits: LimitSettings) -> Tar
     method = (options.method or ("POST" if payload else "GET")).upper()
     if payload and method in {"GET", "HEAD"}:
         raise ConfigurationError(f"--method {method} sends no body, but --payload gives one")
+    request: dict[str, object] = {
+        "method": method,
+        "path": path,
+        "payload": _payload(payload),
+        "headers": headers,
+    }
+    return _target(options, base, slo, limits, [request])
+
+
+def _users(options: UrlOptions) -> dict[str, object]:
+    given = {
+        "--payload": options.payload,
+        "--payload-kind": options.payload_kind,
+        "--method": options.method,
+        "--header": options.headers,
+        "--new-connections": options.transport.new_connections,
+        "--timeout": options.transport.timeout,
+    }
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise ConfigurationError(f"{', '.join(wrong)}: the users of a locustfile know that themselves")
+    assert options.locustfile is not None
+    if not options.locustfile.is_file():
+        raise ConfigurationError(f"cannot read --locustfile {options.locustfile}: no such file")
+    return {"payload": {"locustfile": options.locustfile.resolve()}}
+
+
+def _target(
+    options: UrlOptions, base: str, slo: Slo, limits: LimitSettings, requests: list[dict[str, object]]
+) -> TargetSettings:
+    transport = options.transport
     try:
         target = TargetSettings(
             name=target_name(options.url),
             url=base,
-            requests=[
-                RequestSettings.model_validate(
-                    {"method": method, "path": path, "payload": _payload(payload), "headers": headers}
-                )
-            ],
+            requests=[RequestSettings.model_validate(request) for request in requests],
+            connections="new" if transport.new_connections else "reuse",
+            tls=TlsSettings(verify=not transport.insecure, ca=transport.ca),
             observe=ObserveSettings(exporters=list(options.exporters)),
             slo=_FILES_NEED_A_BOUND,
-            limits=limits,
+            limits=limits
+            if transport.timeout is None
+            else limits.model_copy(update={"timeout": transport.timeout}),
         )
     except ValidationError as error:
         raise ConfigurationError("\n".join(option_sentences(error))) from None

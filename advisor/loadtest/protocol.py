@@ -217,11 +217,12 @@ def histogram_quantile(histogram: Mapping[int, int], quantile: float) -> float |
 
 def gap_histogram(gaps: Floats) -> Histogram:
     """Times between tokens (s) on the fixed bounds that all generators share: each 2 % above the last."""
-    index = np.searchsorted(_GAP_BOUNDS, gaps)
-    return Histogram(_GAP_BOUNDS, np.bincount(index, minlength=_GAP_BOUNDS.size + 1).astype(float))
+    index = np.searchsorted(GAP_BOUNDS, gaps)
+    return Histogram(GAP_BOUNDS, np.bincount(index, minlength=GAP_BOUNDS.size + 1).astype(float))
 
 
-_GAP_BOUNDS = _GAMMA ** np.arange(np.log(1e-5) // _LOG_GAMMA, np.log(300) // _LOG_GAMMA + 1)
+# Never to change: what is stored counts on them.
+GAP_BOUNDS = _GAMMA ** np.arange(np.log(1e-5) // _LOG_GAMMA, np.log(300) // _LOG_GAMMA + 1)
 
 
 # ----------------------------------------------------------------------------------------------------- wire
@@ -313,13 +314,13 @@ def _pack_streams(log: StreamLog) -> dict[str, Any]:
 
 
 def _unpack_streams(data: dict[str, Any]) -> StreamLog:
-    counts = np.zeros(_GAP_BOUNDS.size + 1)
+    counts = np.zeros(GAP_BOUNDS.size + 1)
     index, values = data["gaps"]
     counts[index] = values
     intended, sent, first, last, tokens = (
         np.frombuffer(base64.b64decode(data[name]), dtype).copy() for name, dtype in _STREAM_COLUMNS.items()
     )
-    return StreamLog(intended, sent, first, last, tokens, Histogram(_GAP_BOUNDS, counts))
+    return StreamLog(intended, sent, first, last, tokens, Histogram(GAP_BOUNDS, counts))
 
 
 def _setup(data: dict[str, Any]) -> Setup:

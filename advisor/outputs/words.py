@@ -9,9 +9,10 @@ from advisor.units import format_seconds, quantile_name
 
 
 def bound_words(slo: Slo) -> list[str]:
-    """`["p95 ≤ 150 ms", "errors ≤ 0.1 %"]`: latency, first token, errors."""
+    """`["p95 ≤ 150 ms", "errors ≤ 0.1 %"]`: latency, first token, between tokens, errors."""
     parts = [f"{quantile_name(bound.quantile)} ≤ {format_seconds(bound.seconds)}" for bound in slo.latency]
     parts += [f"first token {quantile_name(b.quantile)} ≤ {format_seconds(b.seconds)}" for b in slo.ttft]
+    parts += [f"token gap {quantile_name(b.quantile)} ≤ {format_seconds(b.seconds)}" for b in slo.itl]
     return [*parts, f"errors ≤ {slo.error_ratio * 100:.3g} %"]
 
 

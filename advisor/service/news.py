@@ -37,7 +37,7 @@ def stage_start(position: int, stage: Stage) -> Data:
         "position": position,
         "name": stage.name,
         "arrivals": stage.arrivals.value,
-        "rate": stage.rate or None,
+        "rate": None if stage.arrivals is Arrivals.USERS else stage.rate or None,
         "seconds": stage.seconds,
     }
 

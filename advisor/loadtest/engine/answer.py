@@ -21,6 +21,7 @@ class Answer(HTTPResponseParser):
         super().__init__()
         self.complete = False
         self.times: Sequence[float] = ()  # when the tokens of a stream arrived
+        self.tokens: int | None = None  # how many there were, where the server says it
         self.now = 0.0  # when the bytes that are being fed arrived
         self.untouched = True  # no byte of it has arrived
         self.surplus = False  # bytes after the answer: the connection cannot be used again

@@ -10,7 +10,9 @@ _DONE = b"[DONE]"
 
 
 class Stream(Answer):
-    """An answer whose events are timed. `times` holds the arrival of each event that brought a token."""
+    """An answer whose events are timed. `times` holds the arrival of each event that brought a token, `tokens` how
+    many tokens the server says it generated: an event may bring several.
+    """
 
     def __init__(self, *, head: bool) -> None:
         super().__init__(head=head)
@@ -21,23 +23,28 @@ class Stream(Answer):
     def _on_body(self, data: bytearray) -> None:
         *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
         for line in lines:
-            if line.startswith(b"data:") and brings_token(line[5:].strip()):
-                self._arrived.append(self.now)
+            if line.startswith(b"data:"):
+                token, self.tokens = event(line[5:].strip(), self.tokens)
+                if token:
+                    self._arrived.append(self.now)
 
 
-def brings_token(data: bytes) -> bool:
-    """Does an event carry generated text?
+def event(data: bytes, counted: int | None = None) -> tuple[bool, int | None]:
+    """Does an event carry generated text, and how many tokens has the server `counted` by then?
 
-    OpenAI's chunks do when a choice has text: the first names only a role, the last only usage. Any other
-    event counts.
+    OpenAI's chunks carry text when a choice has some: the first names only a role, the last only usage, where
+    the request asked for it. Any other event counts.
     """
     if not data or data == _DONE:
-        return False
+        return False, counted
     try:
-        choices = json.loads(data)["choices"]
-        return any(_text(choice) for choice in choices)
+        chunk = json.loads(data)
+        token = any(_text(choice) for choice in chunk["choices"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return True
+        return True, counted
+    usage = chunk.get("usage")
+    told = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return token, told if isinstance(told, int) else counted
 
 
 def _text(choice: dict[str, object]) -> bool:

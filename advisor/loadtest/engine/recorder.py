@@ -36,10 +36,12 @@ class Columns:
         self.outcome.append(outcome)
         self.kind.append(kind)
 
-    def add_stream(self, intended: float, sent: float, tokens: Sequence[float]) -> None:
-        """The times of one answer's tokens."""
-        self.streams.append((intended, sent, tokens[0], tokens[-1], len(tokens)))
-        self.gaps.extend(b - a for a, b in itertools.pairwise(tokens))
+    def add_stream(
+        self, intended: float, sent: float, times: Sequence[float], tokens: int | None = None
+    ) -> None:
+        """When one answer's tokens came, and how many they were: one at a time unless told."""
+        self.streams.append((intended, sent, times[0], times[-1], tokens or len(times)))
+        self.gaps.extend(b - a for a, b in itertools.pairwise(times))
 
     def stream_log(self, epoch: float) -> StreamLog | None:
         """Streamed answers with times as seconds since `epoch`; None without any."""

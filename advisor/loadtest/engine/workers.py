@@ -182,7 +182,7 @@ class _Worker:
             pool.columns.add(intended, sent, end, outcome, wire.kind)
             if answer is not None and outcome is Outcome.OK:
                 if answer.times:
-                    pool.columns.add_stream(intended, sent, answer.times)
+                    pool.columns.add_stream(intended, sent, answer.times, answer.tokens)
                 if answer.body is not None:
                     pool.columns.told.append(Told(wire.kind, wire.entry, bytes(answer.body)))
             pool.events.fire(

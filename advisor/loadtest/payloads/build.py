@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +25,7 @@ async def build_kinds(
     seed: int = 0,
     headers: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    verify_tls: bool = True,
+    verify_tls: ssl.SSLContext | bool = True,
 ) -> tuple[Kind, ...]:
     """A `Kind` with its pool for each request spec, the same for the same seed.
 
@@ -59,8 +61,17 @@ async def _kind(request: RequestSettings, fetch: Fetch, rng: np.random.Generator
         weight=request.weight,
         choice=Choice.ZIPF if zipf else Choice.SEQUENTIAL if in_order else Choice.UNIFORM,
         zipf=zipf or 1.0,
-        streaming=bool(payload and payload.openai_chat and payload.openai_chat.stream),
+        streaming=any(_asks_for_a_stream(p.body) for p in pool),
     )
+
+
+def _asks_for_a_stream(body: bytes) -> bool:
+    if b'"stream"' not in body:
+        return False
+    try:
+        return bool(json.loads(body)["stream"] is True)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 async def _pool(

@@ -1,4 +1,4 @@
-"""Chat completions as OpenAI's API takes them."""
+"""Completions as OpenAI's API takes them: of a chat, or of a text where the path is /completions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ def requests(
 ) -> tuple[Prepared, ...]:
     """`size` prompts of random words: alike prompts would be answered by a prefix cache, not by the model."""
     made = []
+    of_a_text = path.endswith("/completions") and not path.endswith("/chat/completions")
     prompt_words, max_tokens = Sizes(chat.prompt_words), Sizes(chat.max_tokens)
     for _ in range(size):
-        words = [_WORDS[i] for i in rng.integers(len(_WORDS), size=prompt_words.draw(rng, 1))]
+        words = " ".join(_WORDS[i] for i in rng.integers(len(_WORDS), size=prompt_words.draw(rng, 1)))
+        asked = {"prompt": words} if of_a_text else {"messages": [{"role": "user", "content": words}]}
         body = {
             "model": chat.model,
-            "messages": [{"role": "user", "content": " ".join(words)}],
+            **asked,
             "max_tokens": max_tokens.draw(rng, 1),
             "stream": chat.stream,
         }
+        if chat.stream:
+            body["stream_options"] = {"include_usage": True}  # so that the server counts the tokens
         made.append(Prepared(path, json.dumps(body).encode(), JSON_HEADERS))
     return tuple(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class Fetch:
     """Documents by a path on the target, or by the name of a file."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], folder: Path | None, *, verify_tls: bool = True
+        self, url: str, headers: Mapping[str, str], folder: Path | None, *, verify_tls: ssl.SSLContext | bool
     ) -> None:
         self._url = url.rstrip("/")
         self._headers = dict(headers)

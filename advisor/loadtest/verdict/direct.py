@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from advisor.domain import Floats, Slo, StageResult
+from advisor.domain import Floats, LatencyBound, Slo, StageResult, StreamLog
 from advisor.loadtest.verdict.saturation import backlog_growth
+from advisor.loadtest.verdict.streams import share_above
 from advisor.units import format_seconds, quantile_name
 
 BATCHES = 20
@@ -38,11 +40,12 @@ class Evidence:
     share: float
     allowed: float
     effective: float
+    what: str = "requests"
 
     def sentence(self) -> str:
         """`4.1 % of 2 300 requests over p95 ≤ 150 ms (5 % may be): met`."""
         return (
-            f"{self.share * 100:.3g} % of {self.requests} requests over {self.bound} "
+            f"{self.share * 100:.3g} % of {self.requests} {self.what} over {self.bound} "
             f"({self.allowed * 100:.3g} % may be): {self.status}"
         )
 
@@ -76,15 +79,39 @@ def judge_share(bound: str, over: NDArray[np.bool_], allowed: float) -> Evidence
         return Evidence(bound, Direct.UNDECIDED, 0, 0.0, allowed, 0.0)
     effective = n / dispersion(over)
     share = float(over.mean())
+    return Evidence(bound, _status(share, effective, allowed), n, share, allowed, effective)
+
+
+def _status(share: float, effective: float, allowed: float) -> Direct:
     low, high = share_bounds(share * effective, effective)
-    status = Direct.MET if high <= allowed else Direct.VIOLATED if low > allowed else Direct.UNDECIDED
-    return Evidence(bound, status, n, share, allowed, effective)
+    return Direct.MET if high <= allowed else Direct.VIOLATED if low > allowed else Direct.UNDECIDED
 
 
 def latency_evidence(latency: Floats, quantile: float, seconds: float) -> Evidence:
     """`latency` (s) against one bound: at most 1 − quantile of it may be longer than `seconds`."""
     name = f"{quantile_name(quantile)} ≤ {format_seconds(seconds)}"
     return judge_share(name, latency > seconds, round(1 - quantile, 9))
+
+
+def stream_evidence(streams: StreamLog | None, slo: Slo) -> Iterator[Evidence]:
+    """The bounds of streamed answers. The tokens of one answer are alike: between tokens, it counts as one."""
+    count = 0 if streams is None else len(streams)
+    for bound in slo.ttft:
+        over = np.zeros(0, np.bool_)
+        if streams is not None:
+            over = (streams.ttft > bound.seconds)[np.argsort(streams.intended, kind="stable")]
+        evidence = judge_share(_name("first token", bound), over, round(1 - bound.quantile, 9))
+        yield replace(evidence, what="streamed answers")
+    for bound in slo.itl:
+        allowed = round(1 - bound.quantile, 9)
+        share = 0.0 if streams is None else share_above(streams.gaps, bound.seconds)
+        status = _status(share, count, allowed) if count else Direct.UNDECIDED
+        name = _name("token gap", bound)
+        yield Evidence(name, status, count, share, allowed, float(count), "streamed answers' tokens")
+
+
+def _name(what: str, bound: LatencyBound) -> str:
+    return f"{what} {quantile_name(bound.quantile)} ≤ {format_seconds(bound.seconds)}"
 
 
 def stage_evidence(result: StageResult, slo: Slo) -> tuple[Evidence, ...]:
@@ -97,6 +124,7 @@ def stage_evidence(result: StageResult, slo: Slo) -> tuple[Evidence, ...]:
     for bound in slo.latency:
         known = log.ok | (log.cut & (log.latency > bound.seconds))
         found.append(latency_evidence(log.latency[known], bound.quantile, bound.seconds))
+    found += stream_evidence(result.streams, slo)
     failed = log.failed[~log.cut]
     found.append(judge_share(f"error ratio ≤ {slo.error_ratio * 100:.3g} %", failed, slo.error_ratio))
     return tuple(found)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from advisor.domain import Arrivals, Slo, StageResult
-from advisor.loadtest.verdict.rule import Objection, inconclusive, invalid
+from advisor.loadtest.verdict.rule import Objection, inconclusive, invalid, noted
 from advisor.units import format_seconds, quantile_name
 
 BUSY_CORES = 0.85  # Locust warns at 0.90 of a core; delays grow before that
@@ -68,6 +69,16 @@ def offered_as_asked(result: StageResult) -> Objection | None:
     return invalid(
         f"stage '{stage.name}' asked for {asked:.0f} requests and the generator offered {offered}: "
         "it does not keep the rate"
+    )
+
+
+def closed_loop(history: Sequence[StageResult]) -> Objection | None:
+    """Users wait for their answers: a server that stalls is asked less meanwhile (coordinated omission)."""
+    if not any(result.stage.arrivals is Arrivals.USERS for result in history):
+        return None
+    return noted(
+        "the users are a closed loop: while the server stalls they ask less, and its latencies look better than "
+        "they are; a capacity needs arrivals that do not wait"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, StageResult, Verdict
 from advisor.loadtest.verdict.direct import Direct, stage_evidence, stage_status
-from advisor.loadtest.verdict.generator import dispatch_delay, dropped, offered_as_asked, own_cpu
+from advisor.loadtest.verdict.generator import closed_loop, dispatch_delay, dropped, offered_as_asked, own_cpu
 from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, worst
 from advisor.loadtest.verdict.sidecar import foreign_load, outside_latency
 from advisor.loadtest.verdict.stability import halves_agree, warmed_up
@@ -15,9 +15,10 @@ from advisor.loadtest.verdict.sufficiency import interval_width, undecided
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
 PRECISION = "enough requests for the interval"  # the rule that asks for more of the same evidence
+STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 CHANGING = frozenset({"during"})  # as long as the change takes: more of it cannot be asked for
 SEARCHING = frozenset({"top", "knee", "confirm"})  # of a search whose own answer judges them
-STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
+LONG_USERS = frozenset({"load", "soak"})  # stages of users that are meant to show the objective
 OVERLOAD = frozenset({"burst"})  # meant to be above saturation: its numbers only tell the server's form
 
 
@@ -79,8 +80,10 @@ def _of_the_stage(result: StageResult, slo: Slo) -> list[Examined]:
 
 
 def _counts(result: StageResult) -> bool:
-    """Stages whose numbers the answer rests on: open load that is not meant to overload."""
-    return result.stage.arrivals in STEADY | {Arrivals.REPLAY} and _kind(result) not in OVERLOAD
+    """Stages whose numbers the answer rests on: those that are not meant to overload."""
+    return (
+        result.stage.arrivals in STEADY | {Arrivals.REPLAY, Arrivals.USERS} and _kind(result) not in OVERLOAD
+    )
 
 
 def _kind(result: StageResult) -> str:
@@ -125,14 +128,19 @@ def _at_the_edge(found: Capacity) -> Objection | None:
 
 
 def _plain_rules(history: Sequence[StageResult], slo: Slo) -> list[Examined]:
-    found = []
+    found = [Examined("the arrivals do not wait for the server", closed_loop(history))]
     for result in history:
-        if result.stage.arrivals not in STEADY or not _counts(result) or _kind(result) in CHANGING | SEARCHING:
+        if (
+            not (result.stage.arrivals in STEADY or _kind(result) in LONG_USERS)
+            or not _counts(result)
+            or _kind(result) in CHANGING | SEARCHING
+        ):
             continue
         name = result.stage.name
         found.append(Examined("both halves agree", halves_agree(result, slo), name))
         open_question = stage_status(result, slo) is Direct.UNDECIDED
         for evidence in stage_evidence(result, slo)[:-1]:
-            objection = undecided(name, result.stage.rate, evidence) if open_question else None
+            rate = result.offered_rps or result.stage.rate
+            objection = undecided(name, rate, evidence) if open_question else None
             found.append(Examined(f"enough requests for {evidence.bound}", objection, name))
     return found

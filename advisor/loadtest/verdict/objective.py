@@ -9,7 +9,7 @@ from advisor.domain import Arrivals, Run, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_evidence
 
 SEARCHES = frozenset({"capacity", "stress", "scalability"})  # they go beyond the objective on purpose
-_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT, Arrivals.REPLAY})
+_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT, Arrivals.REPLAY, Arrivals.USERS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def slo_document(slo: domain.Slo) -> SloDocument:
 def capacity_document(capacity: domain.Capacity) -> CapacityDocument:
     """Without the curve, which has a document of its own."""
     evidence = capacity.evidence
+        itl={quantile_name(bound.quantile): bound.seconds for bound in slo.itl} or None,
     disturbance = capacity.disturbance
     return CapacityDocument(
         rps=capacity.rps,

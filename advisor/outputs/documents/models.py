@@ -18,11 +18,12 @@ class Document(BaseModel):
 
 
 class SloDocument(Document):
-    """`{"latency": {"p95": 0.15}, "error_ratio": 0.001}`; `ttft` where streamed answers are bound."""
+    """`{"latency": {"p95": 0.15}, "error_ratio": 0.001}`; `ttft` and `itl` where streamed answers are bound."""
 
     latency: dict[str, float]
     error_ratio: float
     ttft: dict[str, float] | None = None
+    itl: dict[str, float] | None = None
 
 
 class VerdictDocument(Document):

@@ -12,6 +12,8 @@
                              that while, then the connection is closed
 /pause/MS                    stands still as a whole: no request is answered meanwhile
 /sse/COUNT/MS                events COUNT times, MS apart, as OpenAI streams them
+/llm/COUNT/FIRST/MS          the same, but the first after about FIRST ms, and the usage last; each gap is drawn
+/tokens                      JSON rows [arrived, [time of each token]] (s, time.monotonic) since the last /tokens
 /log                         JSON rows [path, arrived, answered] (s, time.monotonic) since the last /log
 /connections                 how many connections were accepted
 """
@@ -20,11 +22,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import ssl
 import sys
 import time
 
 LOG: list[tuple[str, float, float]] = []
+TOKENS: list[tuple[float, list[float]]] = []
 ACCEPTED = 0
 
 
@@ -37,7 +41,7 @@ def answer(body: bytes = b"{}", status: int = 200, extra: str = "") -> bytes:
 
 async def respond(path: str, writer: asyncio.StreamWriter, count: int) -> bool:
     """Answer the `count`-th request of a connection; True when it stays open."""
-    global LOG
+    global LOG, TOKENS
     name, *rest = path.strip("/").split("/")
     match name:
         case "sleep":
@@ -85,6 +89,11 @@ async def respond(path: str, writer: asyncio.StreamWriter, count: int) -> bool:
             writer.write(answer())
         case "sse":
             await stream(writer, int(rest[0]), float(rest[1]) / 1e3)
+        case "llm":
+            await talk(writer, int(rest[0]), float(rest[1]) / 1e3, float(rest[2]) / 1e3)
+        case "tokens":
+            told, TOKENS = TOKENS, []
+            writer.write(answer(json.dumps(told).encode()))
         case "log":
             rows, LOG = LOG, []
             writer.write(answer(json.dumps(rows).encode()))
@@ -99,10 +108,25 @@ async def stream(writer: asyncio.StreamWriter, count: int, gap: float) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
     for number in range(count):
         await asyncio.sleep(gap)
-        event = {"choices": [{"delta": {"content": f"word{number} "}}]}
-        data = b"data: " + json.dumps(event).encode() + b"\n\n"
-        writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+        send(writer, {"choices": [{"delta": {"content": f"word{number} "}}]})
     writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+async def talk(writer: asyncio.StreamWriter, count: int, first: float, gap: float) -> None:
+    arrived, times = time.monotonic(), []
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for number in range(count):
+        await asyncio.sleep((gap if number else first) * random.uniform(0.5, 1.5))
+        times.append(time.monotonic())
+        send(writer, {"choices": [{"delta": {"content": f"word{number} "}}]})
+    send(writer, {"choices": [], "usage": {"completion_tokens": count}})
+    writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+    TOKENS.append((arrived, times))
+
+
+def send(writer: asyncio.StreamWriter, event: object) -> None:
+    data = b"data: " + json.dumps(event).encode() + b"\n\n"
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,7 +144,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             count += 1
             keep = await respond(path, writer, count)
             await writer.drain()
-            if path not in {"/log", "/connections"}:
+            if path not in {"/log", "/connections", "/tokens"}:
                 LOG.append((path, arrived, time.monotonic()))
             if not keep:
                 return

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from advisor.domain import Arrivals, Stage
-from advisor.loadtest.engine.events import Stream, brings_token
+from advisor.domain import Arrivals, LatencyBound, Slo, Stage
+from advisor.loadtest.engine.events import Stream, event
 from advisor.loadtest.protocol import Kind, Prepared
+from advisor.loadtest.verdict.streams import figures_of
 from tests.integration.loadtest.conftest import Server, run, setup_of
 
 
@@ -26,13 +27,18 @@ from tests.integration.loadtest.conftest import Server, run, setup_of
     ],
 )
 def test_which_events_bring_a_token(data, token) -> None:
-    assert brings_token(json.dumps(data).encode()) is token
+    assert event(json.dumps(data).encode())[0] is token
 
 
 def test_plain_text_is_a_token_and_the_end_is_none() -> None:
-    assert brings_token(b"hello")
-    assert not brings_token(b"[DONE]")
-    assert not brings_token(b"")
+    assert event(b"hello") == (True, None)
+    assert event(b"[DONE]", 7) == (False, 7)
+    assert event(b"") == (False, None)
+
+
+def test_the_server_counts_the_tokens_where_it_says_how_many() -> None:
+    assert event(b'{"choices": [], "usage": {"completion_tokens": 12}}') == (False, 12)
+    assert event(b'{"choices": [{"text": "a b"}], "usage": null}', 3) == (True, 3)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
@@ -65,6 +71,27 @@ def test_tokens_are_timed_as_the_server_sends_them(server: Server) -> None:
     assert streams.gaps.total == 19 * len(streams)
     assert streams.gaps.quantile(0.5) == pytest.approx(0.0105, rel=0.2)
     assert np.median(streams.last - streams.first) == pytest.approx(0.19 * 1.05, rel=0.2)
+
+
+@pytest.mark.integration
+def test_first_tokens_and_gaps_are_those_of_the_servers_own_log(server: Server) -> None:
+    kinds = (Kind("chat", "POST", (Prepared("/llm/20/120/20", b"{}"),), streaming=True),)
+    stage = Stage("load 1", Arrivals.POISSON, 5, rate=30, seed=3, drain=5)
+    [result], _ = run(setup_of(server, kinds=kinds), stage)
+    rows = server.ask("/tokens")
+    first = np.array([times[0] - arrived for arrived, times in rows])
+    gaps = np.concatenate([np.diff(times) for _, times in rows])
+    found = figures_of(result, Slo((), ttft=(LatencyBound(0.95, 0.15),), itl=(LatencyBound(0.95, 0.021),)))
+    assert found is not None
+    assert len(rows) == len(result.streams) == len(result.log)
+    for q, ttft, itl in zip((0.5, 0.95, 0.99), found.ttft, found.itl, strict=True):
+        true = float(np.quantile(first, q)), float(np.quantile(gaps, q))
+        print(f"p{q * 100:g}: first token {ttft:.4f} of {true[0]:.4f} s, gap {itl:.4f} of {true[1]:.4f} s")
+        if q == 0.5:  # the tails are as long as the machine is busy, here and there
+            assert (ttft, itl) == pytest.approx(true, rel=0.05)
+    good = [t[0] - a <= 0.15 and (t[-1] - t[0]) / 19 <= 0.021 for a, t in rows]
+    assert found.goodput_share == pytest.approx(np.mean(good), abs=0.05)
+    assert found.tokens_per_second == pytest.approx(20 * len(rows) / 5, rel=0.15)  # some end in the drain
 
 
 @pytest.mark.integration
