@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.domain import Arrivals, Floats, Histogram, RampStop, RequestLog, Stage, StreamLog
+from advisor.domain import Arrivals, Floats, Histogram, Outcome, RampStop, RequestLog, Stage, StreamLog
 
 # DDSketch (Masson, Rim, Lee, VLDB 2019): buckets (γ^(i-1), γ^i] with γ = (1+α)/(1-α) give α relative error.
 RELATIVE_ERROR = 0.01
@@ -46,11 +46,15 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that is ready to be sent, but for the host and the headers common to all."""
+    """A request that is ready to be sent, but for the host and the headers common to all.
+
+    `flaw`: what is wrong with one that should be refused; not for the generator.
+    """
 
     path: str
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +120,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The body of an answer that was as expected, to entry `entry` of the pool of kind `kind`."""
+    """An answer to entry `entry` of the pool of kind `kind`: the body of one that was as expected, or the
+    outcome of one to a request that should have been refused and was not.
+    """
 
     kind: int
     entry: int
-    body: bytes
+    body: bytes = b""
+    outcome: int = Outcome.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +280,7 @@ def _plain(message: Message) -> dict[str, Any]:
                 if name not in {"log", "streams", "told"}
             }
             data["streams"] = _pack_streams(message.streams) if message.streams else None
-            data["told"] = [[t.kind, t.entry, base64.b64encode(t.body).decode()] for t in message.told]
+            data["told"] = [_pack_told(told) for told in message.told]
             return {"type": "second", **data, "log": _pack(message.log)}
         case StageEnd():
             return {"type": "stage_end", **asdict(message)}
@@ -299,6 +306,10 @@ def _unpack(columns: Mapping[str, str]) -> RequestLog:
         np.frombuffer(base64.b64decode(columns[name]), dtype).copy() for name, dtype in _COLUMNS.items()
     )
     return RequestLog(intended, sent, end, outcome, kind)
+
+
+def _pack_told(told: Told) -> list[int | str]:
+    return [told.kind, told.entry, base64.b64encode(told.body).decode(), told.outcome]
 
 
 _STREAM_COLUMNS = {"intended": "<f8", "sent": "<f8", "first": "<f8", "last": "<f8", "tokens": "<i8"}
@@ -363,7 +374,9 @@ def _stage(data: dict[str, Any]) -> Stage:
 def _second(data: dict[str, Any]) -> SecondRecord:
     histogram = {int(index): count for index, count in data.pop("histogram").items()}
     streams = data.pop("streams")
-    told = tuple(Told(kind, entry, base64.b64decode(body)) for kind, entry, body in data.pop("told"))
+    told = tuple(
+        Told(kind, entry, base64.b64decode(body), outcome) for kind, entry, body, outcome in data.pop("told")
+    )
     return SecondRecord(
         histogram=histogram,
         told=told,

@@ -19,7 +19,8 @@ def test_all_reports_of_a_run(tmp_path):
     assert list(tmp_path.iterdir()) == []  # asking leaves nothing behind
     reports.write_run(run("v1"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "j.xml", "load_exceptions.csv", "load_failures.csv", "load_stats.csv", "load_stats_history.csv", "r.html", "r.md",
+        "j.xml", "load_exceptions.csv", "load_failures.csv", "load_stats.csv", "load_stats_history.csv",
+        "r.html", "r.md",
     ]  # fmt: skip
     assert ET.parse(tmp_path / "j.xml").getroot().tag == "testsuites"
     with (tmp_path / "load_stats.csv").open(newline="") as file:

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from advisor.loadtest.engine.connection import Address
 from advisor.loadtest.protocol import Connections, Kind, Setup
 from advisor.loadtest.safety import check_host, tls_context
-from advisor.loadtest.statuses import expected_range
+from advisor.loadtest.statuses import expected_range, is_refusal
 
 _SAFE = "/?#[]@!$&'()*+,;=:%~"  # what a path and query may hold as they are
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -30,6 +30,7 @@ class Wire:
     expected: tuple[int, int]  # first and last status that is OK
     entry: int  # of its kind's pool
     watched: bool
+    refused: bool  # it should be
 
 
 def wires(setup: Setup) -> list[Wire]:
@@ -74,6 +75,7 @@ def _of_kind(setup: Setup, index: int, kind: Kind) -> list[Wire]:
                 expected=expected,
                 entry=entry,
                 watched=entry in watched,
+                refused=is_refusal(expected),
             )
         )
     return result

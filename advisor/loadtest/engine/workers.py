@@ -27,6 +27,8 @@ _STALE_SECONDS = 0.5  # a close that crossed our request arrives within a round 
 _IDLE_SECONDS = 15.0  # connections left over from a burst hold slots of the server
 _REAP_SECONDS = 0.02
 _TELL_SECONDS = 0.05  # between the answers that are told: the comparing must not cost the sending
+_MOST_TOLD = 20  # a second
+_NOT_REFUSED = frozenset({Outcome.ACCEPTED, Outcome.SERVER_ERROR})
 
 Job: TypeAlias = tuple[float, Wire]
 OnEnd: TypeAlias = Callable[[float, Outcome], None]
@@ -180,6 +182,8 @@ class _Worker:
             pool.dropped += 1  # the machine's lack, not the server's failure
         else:
             pool.columns.add(intended, sent, end, outcome, wire.kind)
+            if wire.refused and outcome in _NOT_REFUSED and len(pool.columns.told) < _MOST_TOLD:
+                pool.columns.told.append(Told(wire.kind, wire.entry, outcome=outcome))
             if answer is not None and outcome is Outcome.OK:
                 if answer.times:
                     pool.columns.add_stream(intended, sent, answer.times, answer.tokens)

@@ -22,14 +22,17 @@ _WRONG: dict[str, Any] = {
 _ABSENT = object()
 
 
-def broken(values: Values, schema: Any, value: Any, rng: np.random.Generator) -> Any | None:
-    """`value` with one constraint broken, chosen by `rng`; None when nothing can be broken."""
+def broken(values: Values, schema: Any, value: Any, rng: np.random.Generator) -> tuple[Any, str] | None:
+    """`value` with one constraint broken, chosen by `rng`, and what the validator says of it; None when
+    nothing can be broken.
+    """
     ways = list(_ways(values, schema, value, ()))
     for index in rng.permutation(len(ways)):
         path, change = ways[int(index)]
         candidate = _changed(value, path, change)
-        if values.complaint(schema, candidate) is not None:
-            return candidate
+        complaint = values.complaint(schema, candidate)
+        if complaint is not None:
+            return candidate, ": ".join(complaint)
     return None
 
 

@@ -32,13 +32,13 @@ def json_requests(
         ConfigurationError: no value could be made, or nothing in the schema can be broken.
     """
     bodies = json_bodies(schema, root, where, payload, rng)
-    return tuple(Prepared(path, body, JSON_HEADERS) for body in bodies)
+    return tuple(Prepared(path, body, JSON_HEADERS, flaw) for body, flaw in bodies)
 
 
 def json_bodies(
     schema: Any, root: dict[str, Any], where: str, payload: PayloadSettings, rng: np.random.Generator
-) -> list[bytes]:
-    """The bodies alone; see `json_requests`."""
+) -> list[tuple[bytes, str]]:
+    """The bodies alone, each with what is wrong with it, if anything is; see `json_requests`."""
     values = Values(root, rng, {pointer: Sizes(size) for pointer, size in payload.sizes.items()})
     try:
         good = [values.valid(schema) for _ in range(payload.pool)]
@@ -54,14 +54,14 @@ def json_bodies(
             hint="write JSON pointers into the body, such as /rows or /rows/*/text",
         )
     if not payload.invalid:
-        return [_dump(value) for value in good]
-    bad = [body for value in good if (body := broken(values, schema, value, rng)) is not None]
+        return [(_dump(value), "") for value in good]
+    bad = [found for value in good if (found := broken(values, schema, value, rng)) is not None]
     if not bad:
         raise ConfigurationError(
             f"{where}: nothing in the schema can be broken, every JSON value is valid",
             hint="leave out 'invalid', or give the invalid bodies with 'jsonl' and expect: 4xx",
         )
-    return [_dump(value) for value in bad]
+    return [(_dump(value), flaw) for value, flaw in bad]
 
 
 def _dump(value: Any) -> bytes:

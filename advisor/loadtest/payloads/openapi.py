@@ -48,7 +48,7 @@ async def requests(
         raise ConfigurationError(f"{operation.where}: {error.reason} ({error.pointer})") from None
     typed = (("Content-Type", content_type),) if content_type else ()
     made = [
-        Prepared(path, bodies[i % len(bodies)], (*typed, *headers))
+        Prepared(path, bodies[i % len(bodies)][0], (*typed, *headers), bodies[i % len(bodies)][1])
         for i, (path, headers) in enumerate(addresses)
     ]
     return tuple(dict.fromkeys(made))
@@ -96,8 +96,8 @@ def _matches(template: str, path: str) -> bool:
 
 def _bodies(
     document: dict[str, Any], operation: _Operation, payload: PayloadSettings, rng: np.random.Generator
-) -> tuple[str | None, list[bytes]]:
-    """The content type (None without a body) and the bodies."""
+) -> tuple[str | None, list[tuple[bytes, str]]]:
+    """The content type (None without a body) and the bodies, each with its flaw."""
     content = (operation.body or {}).get("content", {})
     if not content:
         if payload.invalid:
@@ -105,7 +105,7 @@ def _bodies(
                 f"{operation.where}: it takes no body, so no body can be invalid",
                 hint="leave out 'invalid', or name another path",
             )
-        return None, [b""]
+        return None, [(b"", "")]
     json_type = next((t for t in content if t.split(";")[0].endswith(("/json", "+json"))), None)
     if json_type is not None:
         schema = content[json_type].get("schema", {})

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from advisor.domain import Run, Slo
 from advisor.loadtest.answers.agreement import agreements
-from advisor.loadtest.findings.refusals import QUANTILE, Refusals, refusals, refused_kinds, timely_refusals
+from advisor.loadtest.findings.refusals import (
+    FINDING,
+    QUANTILE,
+    Refusals,
+    refusals,
+    refused_kinds,
+    timely_refusals,
+)
 from advisor.loadtest.verdict.direct import Direct, latency_evidence, share_bounds
 from advisor.loadtest.verdict.objective import Held
+
+_SHOWN = 3
 
 
 def answers_held(run: Run) -> Iterator[Held]:
@@ -16,7 +26,9 @@ def answers_held(run: Run) -> Iterator[Held]:
     for found, (index, name, within) in zip(refusals(run), refused_kinds(run), strict=True):
         if not found.requests:
             continue
-        yield Held("", f"{name} is refused", _refused(found, run.slo), _sentence(found))
+        yield Held(
+            "", f"{name} is refused", _refused(found, run.slo), _sentence(found, _passed(run, found.kind))
+        )
         if within is not None:
             latency = latency_evidence(timely_refusals(run, index), QUANTILE, within)
             yield Held("", f"{name} is refused in time", latency.status, latency.sentence())
@@ -32,8 +44,16 @@ def _refused(found: Refusals, slo: Slo) -> Direct:
     return Direct.MET if found.refused else Direct.UNDECIDED
 
 
-def _sentence(found: Refusals) -> str:
+def _passed(run: Run, kind: str) -> list[str]:
+    """What was wrong with some requests of the kind that were not refused, and how they were answered."""
+    rows: Any = run.findings.get(FINDING, ())
+    passed: dict[str, str] = next((row.get("passed", {}) for row in rows if row["kind"] == kind), {})
+    return [f"{flaw} ({outcome.replace('_', ' ')})" for flaw, outcome in passed.items()]
+
+
+def _sentence(found: Refusals, passed: list[str]) -> str:
+    such_as = f", such as {'; '.join(passed[:_SHOWN])}" if passed else ""
     return (
         f"{found.accepted} of {found.requests} requests that should be refused were accepted, "
-        f"{found.server_errors} met a server error"
+        f"{found.server_errors} met a server error{such_as}"
     )

@@ -93,6 +93,8 @@ def test_wrong_answers_and_taken_requests_are_figures_reasons_and_an_exit_code(c
     parts = [refused[name] for name in ("refused", "accepted", "server_errors")]
     assert sum(parts) == refused["requests"] > 20
     assert min(parts) > 0
+    assert refused["passed"]["#/: 'x' is a required property"] == "server_error"
+    assert "accepted" in refused["passed"].values()
     assert refused["p95_seconds"] > 0.02
     assert refused["within_seconds"] == 0.2
     outcomes = document["stages"][-1]["outcomes"]

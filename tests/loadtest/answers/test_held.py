@@ -11,7 +11,7 @@ from advisor.loadtest.answers.compare import Compare, Rule
 from advisor.loadtest.answers.references import Reference
 from advisor.loadtest.answers.watch import Watch
 from advisor.loadtest.findings.refusals import refusals
-from advisor.loadtest.protocol import SecondRecord, Told
+from advisor.loadtest.protocol import Kind, Prepared, SecondRecord, Told
 from advisor.loadtest.verdict import Direct
 from advisor.loadtest.verdict.answers import answers_held
 from tests.loadtest.build import result_of
@@ -98,7 +98,10 @@ def test_agreements_come_back_from_findings_and_are_held_per_stage() -> None:
 
 
 def test_told_answers_are_counted_by_stage_and_kind() -> None:
-    watch = Watch({1: Reference("POST /predict", Rule(Compare.LABEL, "/label", share=0.9), {4: "cat"})})
+    kinds = (Kind("GET /", "GET", ()), Kind("POST /predict", "POST", ()))
+    watch = Watch(
+        kinds, {1: Reference("POST /predict", Rule(Compare.LABEL, "/label", share=0.9), {4: "cat"})}
+    )
 
     def second(*labels: str) -> SecondRecord:
         told = tuple(Told(1, 4, f'{{"label": "{label}"}}'.encode()) for label in labels)
@@ -114,4 +117,30 @@ def test_told_answers_are_counted_by_stage_and_kind() -> None:
     assert watch.agreements() == (
         Agreement("first", "POST /predict", 3, 3, 0.9),
         Agreement("second", "POST /predict", 2, 1, 0.9),
+    )
+
+
+def test_requests_that_passed_are_told_by_what_is_wrong_with_them() -> None:
+    pool = (
+        Prepared("/", b'{"x": 1}', flaw="#/x: too low"),
+        Prepared("/", b"{}", flaw="#/: no x"),
+        Prepared("/a"),
+    )
+    watch = Watch((Kind("POST / invalid", "POST", pool, expect="4xx"),), {})
+    outcomes = (
+        (0, Outcome.ACCEPTED),
+        (0, Outcome.ACCEPTED),
+        (1, Outcome.SERVER_ERROR),
+        (2, Outcome.ACCEPTED),
+    )
+    told = tuple(Told(0, entry, outcome=outcome) for entry, outcome in outcomes)
+    watch.on_second(SecondRecord("s", 0, 1, {}, {}, RequestLog.empty(), 0, 0, 0.1, told=told))
+    passed = {"#/x: too low": "accepted", "#/: no x": "server_error", "/a": "accepted"}
+    assert watch.passed("POST / invalid") == passed
+    assert watch.agreements() == ()
+    findings = {"invalid_requests": [{"kind": "POST /predict invalid", "passed": passed}]}
+    stage = result_of(log(accepted=2, server_error=1), 20, 20)
+    held, _ = answers_held(run(stage, findings=findings, **METADATA))
+    assert held.sentence.endswith(
+        "1 met a server error, such as #/x: too low (accepted); #/: no x (server error); /a (accepted)"
     )
