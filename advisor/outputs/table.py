@@ -19,7 +19,8 @@ from advisor.outputs.words import (
     signal_words,
     slo_words,
 )
-from advisor.units import format_seconds
+from advisor.scaling.explanation import explain
+from advisor.units import format_seconds, format_share
 
 _STATUS_STYLE = {AdviceStatus.OK: "green", AdviceStatus.STALE: "yellow", AdviceStatus.REFUSED: "red"}
 _VERDICT_STYLE = {
@@ -97,12 +98,15 @@ def run_table(run: Run) -> RenderableType:
         if run.capacity.at_least is not None:
             table.add_row("at least", f"{run.capacity.at_least:.4g} req/s")
     title = Text(f"{run.target}: {run.scenario}", style="bold")
-    stages = stages_table([stage_document(stage) for stage in run.stages])
+    documents = [stage_document(stage, run.slo) for stage in run.stages]
+    stages = stages_table(documents)
     parts: list[RenderableType] = [title, table, stages]
     if isinstance(run.capacity, Capacity):
         parts += [Text(f"! {warning}", style="yellow") for warning in run.capacity.warnings]
     if run.verdict is not None:
         status = run.verdict.status
+    if any(stage.ttft_p50 is not None for stage in documents):
+        parts.append(streams_table(documents))
         parts.append(Text(f"verdict: {status}", style=_VERDICT_STYLE[status]))
         parts += [Text(f"• {reason}") for reason in run.verdict.reasons]
     return Group(*parts)
@@ -131,6 +135,33 @@ def _completed(stage: StageDocument) -> str:
     if stage.completed_rps is None:
         return ""
     if stage.arrivals == Arrivals.VOLLEY:  # all at once: there is no rate to complete
+def streams_table(stages: Iterable[StageDocument]) -> Table:
+    """A row a stage that streamed answers."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("streamed")
+    names = ("first token p50", "p95", "p99", "token gap p50", "p95", "p99", "tokens/s", "goodput/s")
+    for name in names:
+        table.add_column(name, justify="right")
+    for stage in stages:
+        times = (
+            stage.ttft_p50, stage.ttft_p95, stage.ttft_p99, stage.itl_p50, stage.itl_p95, stage.itl_p99,
+        )  # fmt: skip
+        if stage.ttft_p50 is not None:
+            table.add_row(
+                escape(stage.name),
+                *("" if value is None else format_seconds(value) for value in times),
+                "" if stage.tokens_per_second is None else f"{stage.tokens_per_second:.4g}",
+                _goodput(stage),
+            )
+    return table
+
+
+def _goodput(stage: StageDocument) -> str:
+    if stage.goodput_rps is None or stage.goodput_share is None:
+        return ""
+    return f"{stage.goodput_rps:.4g} ({format_share(stage.goodput_share)})"
+
+
         return "–"
     return f"{stage.completed_rps:.4g}"
 
@@ -151,8 +182,8 @@ def _simulation(advice: Recommendation) -> Table:
     for outcome in simulation.outcomes:
         table.add_row(
             outcome.name if outcome.stable else f"{outcome.name} (unstable)",
-            share_words(outcome.requests_within_slo),
-            share_words(outcome.minutes_within_slo),
+            format_share(outcome.requests_within_slo),
+            format_share(outcome.minutes_within_slo),
             f"{outcome.replica_hours:.1f}",
             f"{outcome.scalings_per_day:.1f}",
         )

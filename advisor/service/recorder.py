@@ -49,6 +49,7 @@ class Recorder(Observer):
             record.cpu,
             record.in_flight,
             tuple(self._windows),
+            record.streams,
         )
         self._windows.clear()
         self._write(self._store.runs.add_second, self._run_id, self._position, second)

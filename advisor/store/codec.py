@@ -17,7 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from advisor.domain import Capacity, Floats, Histogram, Ints, Refusal, RequestLog, Slo, Stage, Window
+from advisor.domain import (
+    Capacity,
+    Floats,
+    Histogram,
+    Ints,
+    Refusal,
+    RequestLog,
+    Slo,
+    Stage,
+    StreamLog,
+    Window,
+)
+from advisor.loadtest.protocol import GAP_BOUNDS
 
 _UNKNOWN = np.iinfo(np.int64).min  # a time that is not finite
 _MICRO = 1e6
@@ -136,6 +148,33 @@ def _difference(later: Ints, earlier: Ints) -> Ints:
 
 def _sum(earlier: Ints, difference: Ints) -> Ints:
     return np.where(difference == _UNKNOWN, _UNKNOWN, np.where(earlier == _UNKNOWN, 0, earlier) + difference)
+
+
+def pack_streams(streams: StreamLog) -> bytes:
+    """Times as in `pack_log`, each as the difference to the one before it in the answer."""
+    intended, sent, first, last = (
+        _microseconds(column) for column in (streams.intended, streams.sent, streams.first, streams.last)
+    )
+    columns = (intended, sent - intended, first - sent, last - first, streams.tokens)
+    filled = np.flatnonzero(streams.gaps.counts)
+    gaps = [filled.tolist(), streams.gaps.counts[filled].tolist()]
+    head = dump_json({"rows": len(streams), "gaps": gaps}).encode()
+    planes = b"".join(_planes(column) for column in columns)
+    return zlib.compress(len(head).to_bytes(4, "little") + head + planes, 6)
+
+
+def unpack_streams(blob: bytes) -> StreamLog:
+    """Back from `pack_streams`."""
+    data = zlib.decompress(blob)
+    start = 4 + int.from_bytes(data[:4], "little")
+    head = json.loads(data[4:start])
+    n = head["rows"]
+    columns = np.frombuffer(data, np.uint8, offset=start).reshape(5, 8, n)
+    values = [np.ascontiguousarray(column.T).view("<i8").reshape(n).astype(np.int64) for column in columns]
+    intended, sent, first, last = np.cumsum(values[:4], axis=0) / _MICRO
+    counts = np.zeros(GAP_BOUNDS.size + 1)
+    counts[head["gaps"][0]] = head["gaps"][1]
+    return StreamLog(intended, sent, first, last, values[4], Histogram(GAP_BOUNDS, counts))
 
 
 # ------------------------------------------------------------------------------------------------- windows

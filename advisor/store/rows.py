@@ -16,6 +16,7 @@ from advisor.domain import (
     RunStatus,
     Stage,
     StageResult,
+    StreamLog,
     Verdict,
     VerdictStatus,
     Window,
@@ -38,6 +39,7 @@ class Second:
     generator_cpu: float | None = None
     in_flight: int | None = None
     windows: tuple[Window, ...] = ()
+    streams: StreamLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class StageSummary:
     dispatch_delay_p99: float | None
     generator_cpu: float | None
     outcomes: Mapping[str, int] | None = None
+    streams: StreamLog | None = None
 
     @property
     def over(self) -> bool:
@@ -135,6 +138,7 @@ def summarise(result: StageResult) -> StageSummary:
         dispatch_delay_p99=result.dispatch_delay_p99,
         generator_cpu=result.generator_cpu,
         outcomes=log.outcomes,
+        streams=result.streams,
     )
 
 
@@ -155,6 +159,7 @@ def result_values(position: int, result: StageResult) -> dict[str, Any]:
         "ended": result.end,
         "log": codec.pack_log(result.log),
         "windows": codec.pack_windows(result.windows) if result.windows else None,
+        "streams": codec.pack_streams(result.streams) if result.streams else None,
         "outcomes": codec.dump_json(summary.outcomes),
         **{name: getattr(summary, name) for name in _FIGURES},
     }
@@ -184,6 +189,7 @@ def result_of(connection: Connection, row: Row[Any]) -> StageResult | None:
         dispatch_delay_p99=row.dispatch_delay_p99,
         generator_cpu=row.generator_cpu,
         windows=windows,
+        streams=codec.unpack_streams(row.streams) if row.streams else None,
     )
 
 
@@ -208,6 +214,7 @@ def from_seconds(connection: Connection, run_id: str, position: int, stage: Stag
         dispatch_delay_p99=max(delays) if delays else None,  # an upper bound of the stage's own
         generator_cpu=sum(r.generator_cpu * (r.ended - r.started) for r in cpu) / seconds if cpu else None,
         windows=tuple(window for row in rows if row.windows for window in codec.unpack_windows(row.windows)),
+        streams=StreamLog.concat(codec.unpack_streams(row.streams) for row in rows if row.streams),
     )
 
 
@@ -216,7 +223,8 @@ def summary_of(connection: Connection, row: Row[Any]) -> StageSummary:
     figures = {name: getattr(row, name) for name in _FIGURES}
     outcomes = codec.load_json(row.outcomes) if row.outcomes else None
     stage = codec.load_stage(row.stage)
-    summary = StageSummary(stage, row.started, row.ended, **figures, outcomes=outcomes)
+    streams = codec.unpack_streams(row.streams) if row.streams else None
+    summary = StageSummary(stage, row.started, row.ended, **figures, outcomes=outcomes, streams=streams)
     return summary if summary.over else _so_far(connection, row, summary)
 
 
@@ -258,4 +266,5 @@ def second_of(row: Row[Any]) -> Second:
         row.generator_cpu,
         row.in_flight,
         codec.unpack_windows(row.windows) if row.windows else (),
+        codec.unpack_streams(row.streams) if row.streams else None,
     )

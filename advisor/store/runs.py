@@ -72,6 +72,7 @@ class Runs:
                     outcomes=codec.dump_json(second.log.outcomes),
                     log=codec.pack_log(second.log),
                     windows=codec.pack_windows(second.windows) if second.windows else None,
+                    streams=codec.pack_streams(second.streams) if second.streams else None,
                 )
             )
 

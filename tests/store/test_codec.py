@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.domain import Capacity, Refusal, RequestLog, Slo, Stage, Window
+from advisor.domain import Capacity, Refusal, RequestLog, Slo, Stage, StreamLog, Window
+from advisor.loadtest.protocol import gap_histogram
 from advisor.store import codec
 from tests.store import strategies
 from tests.store.same import same
@@ -34,6 +35,20 @@ def test_an_unknown_end_stays_unknown_and_touches_no_other_time() -> None:
     np.testing.assert_allclose(back.intended, intended)
     np.testing.assert_allclose(back.sent, log.sent)
     np.testing.assert_allclose(back.end, log.end)
+
+
+def test_streams_come_back_to_the_microsecond() -> None:
+    rng = np.random.default_rng(2)
+    intended = np.cumsum(rng.exponential(size=50))
+    times = np.cumsum([intended, *rng.exponential(size=(3, 50))], axis=0)
+    streams = StreamLog(*times, rng.integers(1, 100, 50), gap_histogram(rng.exponential(size=400)))
+
+    back = codec.unpack_streams(codec.pack_streams(streams))
+
+    for name in ("intended", "sent", "first", "last", "tokens"):
+        np.testing.assert_allclose(getattr(back, name), getattr(streams, name), atol=1e-6)
+    np.testing.assert_array_equal(back.gaps.counts, streams.gaps.counts)
+    assert len(StreamLog.concat([back, streams])) == 100
 
 
 def test_a_busy_minute_costs_under_eight_bytes_a_request() -> None:

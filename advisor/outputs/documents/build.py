@@ -34,6 +34,8 @@ from advisor.outputs.documents.models import (
 )
 from advisor.units import quantile_name
 
+from advisor.scaling.explanation import explain
+from advisor.loadtest.verdict.streams import stream_figures
 
 class StageLike(Protocol):
     """A stage as the store keeps it: figures without requests."""
@@ -62,6 +64,8 @@ class StageLike(Protocol):
     def p99(self) -> float | None: ...
 
 
+    @property
+    def streams(self) -> domain.StreamLog | None: ...
 def slo_document(slo: domain.Slo) -> SloDocument:
     """The objective with its percentiles by name."""
     ttft = {quantile_name(bound.quantile): bound.seconds for bound in slo.ttft}
@@ -133,8 +137,8 @@ def curve_documents(capacity: domain.Capacity) -> list[CurvePointDocument]:
     ]
 
 
-def stage_document(result: domain.StageResult) -> StageDocument:
-    """Figures of a stage from its requests."""
+def stage_document(result: domain.StageResult, slo: domain.Slo | None = None) -> StageDocument:
+    """Figures of a stage from its requests; goodput where `slo` bounds streamed answers."""
     log = result.log
     latency = log.latency[log.ok]
     p50, p95, p99 = (
@@ -157,6 +161,7 @@ def stage_document(result: domain.StageResult) -> StageDocument:
         outcomes=log.outcomes,
     )
 
+        **_streamed(result.streams, result.start, result.end, int(log.failed.sum()), slo),
 
 def stored_stage_document(stage: StageLike) -> StageDocument:
     """The same from the figures that the store keeps; a stage under way shows what it has."""
@@ -177,9 +182,26 @@ def stored_stage_document(stage: StageLike) -> StageDocument:
         outcomes=dict(stage.outcomes) if stage.outcomes is not None else None,
     )
 
+        **_streamed(stage.streams, stage.start or 0.0, stage.end or 0.0, stage.errors or 0, slo),
 
 def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
     """What the plan asked for where it asked for one rate, else what was offered; a volley has no rate."""
+def _streamed(
+    streams: domain.StreamLog | None, start: float, end: float, failed: int, slo: domain.Slo | None
+) -> dict[str, float | None]:
+    found = stream_figures(streams, start, end, failed, slo or domain.Slo(()))
+    if found is None:
+        return {}
+    names = ("p50", "p95", "p99")
+    return {
+        **{f"ttft_{name}": value for name, value in zip(names, found.ttft, strict=True)},
+        **{f"itl_{name}": finite(value) for name, value in zip(names, found.itl, strict=True)},
+        "tokens_per_second": found.tokens_per_second,
+        "goodput_rps": found.goodput_rps,
+        "goodput_share": found.goodput_share,
+    }
+
+
     if stage.arrivals is domain.Arrivals.VOLLEY:
         return None
     steady = stage.arrivals in (
@@ -197,9 +219,9 @@ def run_document(
     lasted until `now` (Unix seconds), where that is given.
     """
     documents = (
-        [stage_document(result) for result in run.stages]
+        [stage_document(result, run.slo) for result in run.stages]
         if stages is None
-        else [stored_stage_document(stage) for stage in stages]
+        else [stored_stage_document(stage, run.slo) for stage in stages]
     )
     capacity = run.capacity
     last = max((result.end for result in run.stages), default=None)

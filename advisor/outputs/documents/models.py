@@ -110,6 +110,15 @@ class StageDocument(Document):
     errors: int
     dropped: int
     outcomes: dict[str, int] | None = None
+    ttft_p50: float | None = None
+    ttft_p95: float | None = None
+    ttft_p99: float | None = None
+    itl_p50: float | None = None
+    itl_p95: float | None = None
+    itl_p99: float | None = None
+    tokens_per_second: float | None = None
+    goodput_rps: float | None = None
+    goodput_share: float | None = None
 
 
 class RunDocument(Document):
