@@ -12,6 +12,7 @@ from rich.text import Text
 from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.words import (
+    admission_words,
     capacity_words,
     demand_words,
     failure_words,
