@@ -12,7 +12,6 @@ from rich.text import Text
 from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.words import (
-    admission_words,
     capacity_words,
     demand_words,
     failure_words,
@@ -20,8 +19,7 @@ from advisor.outputs.words import (
     signal_words,
     slo_words,
 )
-from advisor.scaling.explanation import explain
-from advisor.units import format_seconds, format_share
+from advisor.units import format_seconds
 
 _STATUS_STYLE = {AdviceStatus.OK: "green", AdviceStatus.STALE: "yellow", AdviceStatus.REFUSED: "red"}
 _VERDICT_STYLE = {
@@ -102,12 +100,12 @@ def run_table(run: Run) -> RenderableType:
     documents = [stage_document(stage, run.slo) for stage in run.stages]
     stages = stages_table(documents)
     parts: list[RenderableType] = [title, table, stages]
+    if any(stage.ttft_p50 is not None for stage in documents):
+        parts.append(streams_table(documents))
     if isinstance(run.capacity, Capacity):
         parts += [Text(f"! {warning}", style="yellow") for warning in run.capacity.warnings]
     if run.verdict is not None:
         status = run.verdict.status
-    if any(stage.ttft_p50 is not None for stage in documents):
-        parts.append(streams_table(documents))
         parts.append(Text(f"verdict: {status}", style=_VERDICT_STYLE[status]))
         parts += [Text(f"• {reason}") for reason in run.verdict.reasons]
     return Group(*parts)
@@ -132,15 +130,11 @@ def stages_table(stages: Iterable[StageDocument]) -> Table:
     return table
 
 
-def _completed(stage: StageDocument) -> str:
-    if stage.completed_rps is None:
-        return ""
-    if stage.arrivals == Arrivals.VOLLEY:  # all at once: there is no rate to complete
 def streams_table(stages: Iterable[StageDocument]) -> Table:
-    """A row a stage that streamed answers."""
+    """A row a stage that streamed answers: time to first token, between tokens, and what kept its bounds."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("streamed")
-    names = ("first token p50", "p95", "p99", "token gap p50", "p95", "p99", "tokens/s", "goodput/s")
+    names = ("ttft p50", "p95", "p99", "itl p50", "p95", "p99", "tokens/s", "goodput/s", "good")
     for name in names:
         table.add_column(name, justify="right")
     for stage in stages:
@@ -152,17 +146,16 @@ def streams_table(stages: Iterable[StageDocument]) -> Table:
                 escape(stage.name),
                 *("" if value is None else format_seconds(value) for value in times),
                 "" if stage.tokens_per_second is None else f"{stage.tokens_per_second:.4g}",
-                _goodput(stage),
+                "" if stage.goodput_rps is None else f"{stage.goodput_rps:.4g}",
+                "" if stage.goodput_share is None else f"{stage.goodput_share:.1%}",
             )
     return table
 
 
-def _goodput(stage: StageDocument) -> str:
-    if stage.goodput_rps is None or stage.goodput_share is None:
+def _completed(stage: StageDocument) -> str:
+    if stage.completed_rps is None:
         return ""
-    return f"{stage.goodput_rps:.4g} ({format_share(stage.goodput_share)})"
-
-
+    if stage.arrivals == Arrivals.VOLLEY:  # all at once: there is no rate to complete
         return "–"
     return f"{stage.completed_rps:.4g}"
 
@@ -183,8 +176,8 @@ def _simulation(advice: Recommendation) -> Table:
     for outcome in simulation.outcomes:
         table.add_row(
             outcome.name if outcome.stable else f"{outcome.name} (unstable)",
-            format_share(outcome.requests_within_slo),
-            format_share(outcome.minutes_within_slo),
+            share_words(outcome.requests_within_slo),
+            share_words(outcome.minutes_within_slo),
             f"{outcome.replica_hours:.1f}",
             f"{outcome.scalings_per_day:.1f}",
         )
