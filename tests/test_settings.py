@@ -233,3 +233,27 @@ def test_an_unknown_target_lists_those_there_are():
     with pytest.raises(ConfigurationError, match="no target 'x'") as caught:
         parse(BASE).target("x")
     assert caught.value.hint == "it has: heart-disease"
+
+
+def test_a_target_that_prometheus_observes_says_how_its_sidecars_are_found():
+    text = "prometheus: {url: http://prometheus:9090}\n" + with_target_key(
+        """observe: {prometheus: {selector: '{job="heart-disease", pod=~"model-.+"}'}}"""
+    )
+    asked = parse(text).targets[0].observe.prometheus
+    assert asked.selector == 'job="heart-disease", pod=~"model-.+"'
+    assert asked.url == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize(
+    ("observe", "said"),
+    [
+        ("{selector: 'job=\"x\"'}", "observe.prometheus of target 'heart-disease' needs prometheus: {url"),
+        ("{selector: heart-disease, url: http://p:9090}", "'heart-disease' is not a selector"),
+        ("{selector: 'sum(up)', url: http://p:9090}", "'sum(up)' is not a selector"),
+        ("{selector: '', url: http://p:9090}", "'' is not a selector"),
+    ],
+)
+def test_a_selector_must_be_one(observe, said):
+    with pytest.raises(ConfigurationError) as mistake:
+        parse(with_target_key(f"observe: {{prometheus: {observe}}}"))
+    assert said in mistake.value.message

@@ -18,6 +18,7 @@ from advisor.service.advice import RENEW, Advice
 from advisor.service.bus import RunEvent
 from advisor.service.composition import RunTools
 from advisor.service.coordinator import Coordinator
+from advisor.service.history import History
 from advisor.service.leadership import Leadership
 from advisor.service.observer import Observer
 from advisor.service.options import RunOptions
@@ -56,6 +57,8 @@ class Advisor:
         """
         self.settings = settings
         self.store = Store(settings.store)
+        self._history = History(self.store, settings)
+        self.store.windows = self._history
         self.owner = Owner.this_process()
         self._threads = StoreThreads()
         self._workers = Workers()
@@ -113,6 +116,7 @@ class Advisor:
         await asyncio.to_thread(self._workers.close)
         await asyncio.to_thread(self._threads.close)
         await self._tools.close()
+        self._history.close()
         self.store.close()
 
     async def __aenter__(self) -> Self:

@@ -40,10 +40,24 @@ def _cron(text: str) -> str:
 Cron = Annotated[str, AfterValidator(_cron)]
 
 
-class PrometheusObserve(Settings):
-    """Production windows by PromQL: the selector that finds this target's sidecars."""
+_MATCHER = r"""[A-Za-z_]\w*\s*(?:=|!=|=~|!~)\s*"(?:[^"\\]|\\.)*\""""
 
-    selector: str
+
+def _selector(text: str) -> str:
+    inner = text.strip().removeprefix("{").removesuffix("}").strip().rstrip(",")
+    if not re.fullmatch(rf"{_MATCHER}(\s*,\s*{_MATCHER})*", inner):
+        raise ValueError(f"'{text}' is not a selector: write label matchers, such as 'job=\"heart-disease\"'")
+    return inner
+
+
+class PrometheusObserve(Settings):
+    """Production is read from a Prometheus: label matchers that find this target's sidecars, and only them.
+
+    `url`: of another Prometheus than the configuration's own.
+    """
+
+    selector: Annotated[str, AfterValidator(_selector)]
+    url: HttpUrl | None = None
 
 
 class ObserveSettings(Settings):
@@ -283,6 +297,19 @@ class AdvisorSettings(Settings):
                 f"'{url}' is not a store: write sqlite:///advisor.db or postgresql+psycopg://user@host/name"
             )
         return url
+
+    @model_validator(mode="after")
+    def _prometheus_is_known(self) -> Self:
+        for target in self.targets:
+            observe = target.observe.prometheus
+            if observe is None or observe.url is not None:
+                continue
+            if self.prometheus is None:
+                raise ValueError(
+                    f"observe.prometheus of target '{target.name}' needs prometheus: {{url: http://…}}"
+                )
+            object.__setattr__(observe, "url", self.prometheus.url)  # a default that only the whole knows
+        return self
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:

@@ -239,6 +239,17 @@ class Runs:
             ).all()
         return {row.run_id: (row.target, row.owner) for row in rows}
 
+    def spans(self, target: str, start: float, end: float) -> tuple[tuple[float, float], ...]:
+        """When runs of the target loaded it within [start, end], Unix seconds; one under way until `end`."""
+        query = select(RunRow.started_at, RunRow.ended_at).where(
+            RunRow.target == target,
+            RunRow.started_at < end,
+            (RunRow.ended_at > start) | (RunRow.status == RunStatus.RUNNING.value),
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query.order_by(RunRow.started_at)).all()
+        return tuple((row.started_at, end if row.ended_at is None else row.ended_at) for row in rows)
+
     def _many(self, query: Select[Any]) -> tuple[Run, ...]:
         with self._db.read() as connection:
             return tuple(run_of(row) for row in connection.execute(query).all())
