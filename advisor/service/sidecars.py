@@ -88,7 +88,7 @@ class Sidecars:
     async def _from_prometheus(self, observe: PrometheusObserve) -> list[str]:
         now = time.monotonic()
         if now - self._asked >= ASK_EVERY:
-            hosts = await instances(str(observe.url), observe.selector, self._client, self._timeout)
+            hosts = await instances(str(observe.url), observe.selector, self._client)
             self._told, self._asked = [f"http://{host}{DEFAULT_PATH}" for host in hosts], now
         return self._told
 
