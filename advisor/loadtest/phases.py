@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from advisor.domain import StageResult, StreamLog
 from advisor.loadtest.plan.rollout import PHASES
 from advisor.loadtest.protocol import SecondRecord
@@ -15,27 +18,40 @@ def phases(
 ) -> tuple[StageResult, ...]:
     """`before`, `during` and `after` of a change from `begin` to `end` (s since the run began).
 
-    A request belongs to the phase in which it was due; dropped arrivals and streams to the one in which their
-    second ended. `epoch` is Unix time at the run's second 0. A phase without a length is left out.
+    A request belongs to the phase in which it was due, but one that was still in flight when the change began
+    to the change; dropped arrivals and streams to the phase in which their second ended. `epoch` is Unix time
+    at the run's second 0. A phase without a length is left out.
     """
     cuts = (result.start, *(min(max(cut, result.start), result.end) for cut in (begin, end)), result.end)
-    spans = zip(PHASES, cuts[:-1], cuts[1:], strict=True)
-    return tuple(_phase(result, seconds, *span, epoch) for span in spans if span[2] > span[1])
+    _, begin, end, over = cuts
+    changed = (result.log.end > begin) & (end > begin)
+    done = (result.log.intended >= end) & (over > end)
+    position = changed.astype(int) + done
+    spans = zip(PHASES, cuts[:-1], cuts[1:], range(3), strict=True)
+    return tuple(
+        _phase(result, seconds, name, first, last, position == number, epoch)
+        for name, first, last, number in spans
+        if last > first
+    )
 
 
 def _phase(
-    result: StageResult, seconds: Sequence[SecondRecord], name: str, begin: float, end: float, epoch: float
+    result: StageResult,
+    seconds: Sequence[SecondRecord],
+    name: str,
+    begin: float,
+    end: float,
+    due: NDArray[np.bool_],
+    epoch: float,
 ) -> StageResult:
     first, last = begin == result.start, end == result.end
-    log = result.log
-    due = (first | (log.intended >= begin)) & (last | (log.intended < end))
     records = [r for r in seconds if (first or r.end > begin) and (last or r.end <= end)]
     return dataclasses.replace(
         result,
         stage=dataclasses.replace(result.stage, name=name, seconds=end - begin),
         start=begin,
         end=end,
-        log=log.select(due),
+        log=result.log.select(due),
         dropped=sum(record.dropped for record in records),
         windows=tuple(
             w for w in result.windows if (first or w.end - epoch > begin) and (last or w.end - epoch <= end)

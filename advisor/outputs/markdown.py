@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from advisor.domain import Capacity, Recommendation, Refusal, Run, Signal
 from advisor.outputs.documents import stage_document
+from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
     capacity_words,
     demand_words,
@@ -91,7 +92,7 @@ def _simulation(advice: Recommendation) -> list[str]:
 
 
 def run_markdown(run: Run) -> str:
-    """Headline, verdict, stages."""
+    """Headline, verdict, what the scenario found, stages."""
     verdict = run.verdict.status.value if run.verdict is not None else "no verdict"
     lines = [f"## {run.scenario} run of {run.target}: {verdict}", ""]
     if isinstance(run.capacity, Capacity):
@@ -100,7 +101,9 @@ def run_markdown(run: Run) -> str:
         lines += [f"No capacity: {run.capacity.reason}", ""]
     if run.verdict is not None and run.verdict.reasons:
         lines += [*(f"- {reason}" for reason in run.verdict.reasons), ""]
-    return "\n".join([*lines, *stage_lines(run), ""])
+    rows = [f"| {name} | {cell(value)} |" for name, value in finding_rows(run)]
+    found = ["| found | |", "|---|---|", *rows, ""] if rows else []
+    return "\n".join([*lines, *found, *stage_lines(run), ""])
 
 
 def stage_lines(run: Run) -> list[str]:

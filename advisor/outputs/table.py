@@ -11,6 +11,7 @@ from rich.text import Text
 
 from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
 from advisor.outputs.documents import StageDocument, stage_document
+from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
     capacity_words,
     demand_words,
@@ -86,7 +87,7 @@ def capacity_rows(capacity: Capacity) -> Iterable[tuple[str, str]]:
 
 
 def run_table(run: Run) -> RenderableType:
-    """Capacity or its refusal, stages, verdict."""
+    """Capacity or its refusal, what the scenario found, stages, verdict."""
     table = _pairs()
     table.add_row("objective", slo_words(run.slo))
     if isinstance(run.capacity, Capacity):
@@ -96,6 +97,8 @@ def run_table(run: Run) -> RenderableType:
         table.add_row("capacity", f"[yellow]none:[/] {escape(run.capacity.reason)}")
         if run.capacity.at_least is not None:
             table.add_row("at least", f"{run.capacity.at_least:.4g} req/s")
+    for name, value in finding_rows(run):
+        table.add_row(name, escape(value))
     title = Text(f"{run.target}: {run.scenario}", style="bold")
     documents = [stage_document(stage, run.slo) for stage in run.stages]
     stages = stages_table(documents)
