@@ -43,8 +43,8 @@ class LatencyBound:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """The objective: latency bounds (sorted by quantile) and the share of failed requests; of streamed answers
-    the time to the first token, and the time between two of them.
+    """The objective: latency bounds (sorted by quantile) and the share of failed requests; of streamed
+    answers the time to the first token, and the time between two of them.
     """
 
     latency: tuple[LatencyBound, ...]

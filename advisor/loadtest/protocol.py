@@ -1,6 +1,6 @@
 """What the advisor and the load generator say to each other: JSON lines, one message a line.
 
-advisor → generator    `setup` once, then `stage` any number of times; `finish` a stage early; `abort`; `close`
+advisor → generator    `setup` once, `stage` any number of times; `finish` one early; `abort`; `close`
 generator → advisor    `ready` after the setup; a `second` each second of a stage, then `stage_end`; `error`;
                        `closed` at its end, where a locustfile may have a word in it
 

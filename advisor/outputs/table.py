@@ -13,6 +13,7 @@ from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Ref
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
+    admission_words,
     capacity_words,
     demand_words,
     failure_words,

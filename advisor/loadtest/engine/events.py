@@ -10,8 +10,8 @@ _DONE = b"[DONE]"
 
 
 class Stream(Answer):
-    """An answer whose events are timed. `times` holds the arrival of each event that brought a token, `tokens` how
-    many tokens the server says it generated: an event may bring several.
+    """An answer whose events are timed. `times` holds the arrival of each event that brought a token; `tokens`
+    is how many the server says it generated, because an event may bring several.
     """
 
     def __init__(self, *, head: bool) -> None:

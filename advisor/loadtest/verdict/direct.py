@@ -94,7 +94,7 @@ def latency_evidence(latency: Floats, quantile: float, seconds: float) -> Eviden
 
 
 def stream_evidence(streams: StreamLog | None, slo: Slo) -> Iterator[Evidence]:
-    """The bounds of streamed answers. The tokens of one answer are alike: between tokens, it counts as one."""
+    """The bounds of streamed answers. The tokens of one are alike: between tokens, it counts as one."""
     count = 0 if streams is None else len(streams)
     for bound in slo.ttft:
         over = np.zeros(0, np.bool_)

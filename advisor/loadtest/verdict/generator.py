@@ -77,8 +77,8 @@ def closed_loop(history: Sequence[StageResult]) -> Objection | None:
     if not any(result.stage.arrivals is Arrivals.USERS for result in history):
         return None
     return noted(
-        "the users are a closed loop: while the server stalls they ask less, and its latencies look better than "
-        "they are; a capacity needs arrivals that do not wait"
+        "the users are a closed loop: while the server stalls they ask less, and its latencies look better "
+        "than they are; a capacity needs arrivals that do not wait"
     )
 
 

@@ -17,9 +17,9 @@ class StreamFigures:
     """Of a stage's streamed answers that ended well. `ttft` (from the intended start) and `itl`: p50, p95 and
     p99 in s; `tokens_per_second` while the stage asked.
 
-    Goodput (Zhong et al., DistServe, OSDI 2024): `goodput_share` of the answers, failed ones included, kept every
-    bound of the first token, and in the mean of their tokens every bound between two; `goodput_rps` of them ended
-    in a second. None without such bounds.
+    Goodput (Zhong et al., DistServe, OSDI 2024): `goodput_share` of the answers, failed ones included, kept
+    every bound of the first token, and in the mean of their tokens every bound between two; `goodput_rps` of
+    them ended in a second. None without such bounds.
     """
 
     ttft: Quantiles

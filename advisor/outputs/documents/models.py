@@ -18,7 +18,7 @@ class Document(BaseModel):
 
 
 class SloDocument(Document):
-    """`{"latency": {"p95": 0.15}, "error_ratio": 0.001}`; `ttft` and `itl` where streamed answers are bound."""
+    """`{"latency": {"p95": 0.15}, "error_ratio": 0.001}`; `ttft` and `itl` of streamed answers."""
 
     latency: dict[str, float]
     error_ratio: float

@@ -12,8 +12,8 @@
                              that while, then the connection is closed
 /pause/MS                    stands still as a whole: no request is answered meanwhile
 /sse/COUNT/MS                events COUNT times, MS apart, as OpenAI streams them
-/llm/COUNT/FIRST/MS          the same, but the first after about FIRST ms, and the usage last; each gap is drawn
-/tokens                      JSON rows [arrived, [time of each token]] (s, time.monotonic) since the last /tokens
+/llm/COUNT/FIRST/MS          the same, but the first after about FIRST ms, the usage last, and gaps drawn
+/tokens                      JSON rows [arrived, [time of each token]] (s, time.monotonic) since the last one
 /log                         JSON rows [path, arrived, answered] (s, time.monotonic) since the last /log
 /connections                 how many connections were accepted
 """

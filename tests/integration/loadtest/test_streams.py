@@ -86,7 +86,6 @@ def test_first_tokens_and_gaps_are_those_of_the_servers_own_log(server: Server) 
     assert len(rows) == len(result.streams) == len(result.log)
     for q, ttft, itl in zip((0.5, 0.95, 0.99), found.ttft, found.itl, strict=True):
         true = float(np.quantile(first, q)), float(np.quantile(gaps, q))
-        print(f"p{q * 100:g}: first token {ttft:.4f} of {true[0]:.4f} s, gap {itl:.4f} of {true[1]:.4f} s")
         if q == 0.5:  # the tails are as long as the machine is busy, here and there
             assert (ttft, itl) == pytest.approx(true, rel=0.05)
     good = [t[0] - a <= 0.15 and (t[-1] - t[0]) / 19 <= 0.021 for a, t in rows]
