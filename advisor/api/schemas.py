@@ -28,11 +28,17 @@ from advisor.units import parse_duration
 Seconds = Annotated[
     float, BeforeValidator(parse_duration, json_schema_input_type=float | str), Field(examples=["45s", 45])
 ]
-Scenario = Literal["capacity", "smoke", "load", "stress", "spike", "soak"]
+Scenario = Literal[
+    "capacity", "smoke", "load", "stress", "spike", "soak", "replay", "rollout", "scalability"
+]
+Point = tuple[Annotated[float, Field(ge=0, lt=math.inf)], Annotated[float, Field(ge=0, lt=math.inf)]]
 
 
 class RunRequest(BaseModel):
-    """What to run. Rates in req/s; durations in s or as `45s`, `20m`; null leaves the configured value."""
+    """What to run. Rates in req/s; durations in s or as `45s`, `20m`; null leaves the configured value.
+
+    Rollout and scalability change the target with the hook of the configuration, and with no other.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +47,12 @@ class RunRequest(BaseModel):
     duration: Seconds | None = None
     budget: Seconds | None = None
     max_rate: float | None = Field(default=None, gt=0, lt=math.inf)
-    factor: float | None = Field(default=None, gt=1, lt=math.inf)
+    factor: float | None = Field(default=None, gt=0, lt=math.inf, description="of spike and replay")
+    cv: float | None = Field(default=None, gt=0, le=10, description="of the gaps between arrivals, 1 is Poisson")
+    curve: list[Point] = Field(default=[], max_length=20_000, description="of replay: (s, req/s), ascending")
+    last: Seconds | None = Field(default=None, description="of replay: that much of production's latest demand")
+    compress: float | None = Field(default=None, gt=0, lt=math.inf, description="of replay: so many times as fast")
+    replicas: list[Annotated[int, Field(ge=1)]] = Field(default=[], max_length=20, description="of scalability")
 
     def options(self) -> RunOptions:
         """The service's form."""
@@ -51,6 +62,11 @@ class RunRequest(BaseModel):
             budget=self.budget,
             max_rate=self.max_rate,
             factor=self.factor,
+            cv=self.cv,
+            curve=tuple(self.curve),
+            last=self.last,
+            compress=self.compress,
+            replicas=tuple(self.replicas),
         )
 
 

@@ -31,6 +31,20 @@ def above_zero(option: str, value: float | None) -> float | None:
     return value
 
 
+def counts(option: str, text: str | None) -> tuple[int, ...]:
+    """Whole numbers above zero, such as `1,2,4`; none where nothing was typed.
+
+    Raises:
+        ConfigurationError: one of them is none.
+    """
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigurationError(f"{option}: '{text}' are not counts: write them as 1,2,4")
+    return tuple(int(part) for part in parts)
+
+
 def a_share(option: str, text: str) -> float:
     """A share such as `10%`, neither 0 nor all.
 

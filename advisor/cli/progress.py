@@ -15,7 +15,7 @@ from advisor.service.bus import News, RunEvent
 from advisor.units import format_seconds
 
 _NO_ONE_RATE = {"ramp", "replay", "volley"}
-_SEARCHES = {"capacity", "stress"}
+_SEARCHES = {"capacity", "stress", "scalability"}
 _SHORTEST = 0.5  # s; the rest that ends a stage, divided by less, would show as a rate that never was
 _PLAIN_EVERY = 5.0  # s of the run between two plain lines
 
