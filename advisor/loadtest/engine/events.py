@@ -10,7 +10,7 @@ _DONE = b"[DONE]"
 
 
 class Stream(Answer):
-    """An answer whose events are timed. `times` holds the arrival of each event that brought a token; `tokens`
+    """An answer whose events are timed. `times` holds the arrival of each event that brought one; `tokens`
     is how many the server says it generated, because an event may bring several.
     """
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from advisor import domain
+from advisor.loadtest.verdict.streams import stream_figures
 from advisor.outputs.documents.models import (
     AdmissionDocument,
     AutoscalingDocument,
@@ -34,8 +35,6 @@ from advisor.outputs.documents.models import (
 )
 from advisor.units import quantile_name
 
-from advisor.scaling.explanation import explain
-from advisor.loadtest.verdict.streams import stream_figures
 
 class StageLike(Protocol):
     """A stage as the store keeps it: figures without requests."""
@@ -62,10 +61,10 @@ class StageLike(Protocol):
     def p95(self) -> float | None: ...
     @property
     def p99(self) -> float | None: ...
-
-
     @property
     def streams(self) -> domain.StreamLog | None: ...
+
+
 def slo_document(slo: domain.Slo) -> SloDocument:
     """The objective with its percentiles by name."""
     ttft = {quantile_name(bound.quantile): bound.seconds for bound in slo.ttft}
@@ -73,13 +72,13 @@ def slo_document(slo: domain.Slo) -> SloDocument:
         latency={quantile_name(bound.quantile): bound.seconds for bound in slo.latency},
         error_ratio=slo.error_ratio,
         ttft=ttft or None,
+        itl={quantile_name(bound.quantile): bound.seconds for bound in slo.itl} or None,
     )
 
 
 def capacity_document(capacity: domain.Capacity) -> CapacityDocument:
     """Without the curve, which has a document of its own."""
     evidence = capacity.evidence
-        itl={quantile_name(bound.quantile): bound.seconds for bound in slo.itl} or None,
     disturbance = capacity.disturbance
     return CapacityDocument(
         rps=capacity.rps,
@@ -159,11 +158,11 @@ def stage_document(result: domain.StageResult, slo: domain.Slo | None = None) ->
         errors=int(log.failed.sum()),
         dropped=result.dropped,
         outcomes=log.outcomes,
+        **_streamed(result.streams, result.start, result.end, int(log.failed.sum()), slo),
     )
 
-        **_streamed(result.streams, result.start, result.end, int(log.failed.sum()), slo),
 
-def stored_stage_document(stage: StageLike) -> StageDocument:
+def stored_stage_document(stage: StageLike, slo: domain.Slo | None = None) -> StageDocument:
     """The same from the figures that the store keeps; a stage under way shows what it has."""
     seconds = stage.end - stage.start if stage.start is not None and stage.end is not None else 0.0
     requests = stage.requests or 0
@@ -180,12 +179,10 @@ def stored_stage_document(stage: StageLike) -> StageDocument:
         errors=stage.errors or 0,
         dropped=stage.dropped or 0,
         outcomes=dict(stage.outcomes) if stage.outcomes is not None else None,
+        **_streamed(stage.streams, stage.start or 0.0, stage.end or 0.0, stage.errors or 0, slo),
     )
 
-        **_streamed(stage.streams, stage.start or 0.0, stage.end or 0.0, stage.errors or 0, slo),
 
-def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
-    """What the plan asked for where it asked for one rate, else what was offered; a volley has no rate."""
 def _streamed(
     streams: domain.StreamLog | None, start: float, end: float, failed: int, slo: domain.Slo | None
 ) -> dict[str, float | None]:
@@ -202,6 +199,8 @@ def _streamed(
     }
 
 
+def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
+    """What the plan asked for where it asked for one rate, else what was offered; a volley has no rate."""
     if stage.arrivals is domain.Arrivals.VOLLEY:
         return None
     steady = stage.arrivals in (
