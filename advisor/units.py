@@ -164,3 +164,9 @@ def format_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def format_share(share: float) -> str:
+    """`99.95 %`: two decimals, never rounded up to 100."""
+    percent = int(share * 10_000 + 1e-9) / 100
+    return f"{percent:.2f} %"
