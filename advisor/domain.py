@@ -542,6 +542,28 @@ class Replicas:
     maximum: int
     why: str
     current: int | None = None
+    cost_per_hour: float | None = None  # of the recommended ones
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A given number of replicas: what they hold together, and how they would have done.
+
+    `rps` counts the lower bound of the capacity and leaves out those that may fail; `interval` is that of
+    the capacity times all of them. `latency` (quantile → s) and `within_slo` (share of the requests) are at
+    the demand; the shares of minutes and of their requests are over the last `days` of production.
+    """
+
+    replicas: int
+    rps: float
+    interval: tuple[float, float]
+    why: str
+    latency: Mapping[float, float] = field(default_factory=dict)
+    within_slo: float | None = None
+    days: float | None = None
+    minutes_within_slo: float | None = None
+    requests_within_slo: float | None = None
+    cost_per_hour: float | None = None
 
 
 class MetricType(StrEnum):
@@ -566,13 +588,25 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What the autoscaler is told beside its target, each with a sentence on why."""
+
+    minimum: int
+    maximum: int
+    down_window_seconds: int
+    why_minimum: str
+    why_maximum: str
+    why_down_window: str
+
+
+@dataclass(frozen=True, slots=True)
 class Autoscaling:
     """The signal to hold, those declined, and the HPA's behaviour."""
 
     chosen: Signal
     alternatives: tuple[Signal, ...]
     target_rps: float  # per replica, the load that the target stands for
-    down_window_seconds: int = 300
+    behaviour: Behaviour
     secondary: Signal | None = None
 
 
@@ -643,6 +677,7 @@ class Recommendation:
     capacity: Capacity | Refusal | None = None
     demand: Demand | None = None
     replicas: Replicas | None = None
+    fleet: Fleet | None = None  # of the count that was asked about
     autoscaling: Autoscaling | None = None
     simulation: Simulation | None = None
     forecast: Forecast | None = None

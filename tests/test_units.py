@@ -12,6 +12,7 @@ from advisor.domain import LatencyBound
 from advisor.units import (
     amend_slo,
     format_seconds,
+    format_share,
     parse_cores,
     parse_duration,
     parse_quantile,
@@ -163,3 +164,8 @@ def test_a_plain_number_is_in_seconds_only_where_that_is_agreed():
     assert amend_slo(base, ["p95=0.1"], bare_seconds=True) == parse_slo(["p95=100ms", "p99=300ms"])
     with pytest.raises(ValueError, match="has no unit: write 0"):
         amend_slo(base, ["p95=0.1"])
+
+
+def test_shares_are_never_rounded_up_to_all():
+    assert format_share(0.99999) == "99.99 %"
+    assert format_share(1.0) == "100.00 %"

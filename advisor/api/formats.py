@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from advisor.domain import Recommendation
 from advisor.outputs.documents import recommendation_document
-from advisor.outputs.hpa import hpa_yaml
+from advisor.outputs.helm_values import helm_values_yaml
+from advisor.outputs.hpa import hpa_yaml, patch_yaml
 from advisor.outputs.keda import keda_yaml
 from advisor.outputs.markdown import recommendation_markdown
 from advisor.service.advice import policy_of
@@ -20,6 +21,8 @@ class Format(StrEnum):
     JSON = "json"
     HPA = "hpa"
     KEDA = "keda"
+    HELM_VALUES = "helm-values"
+    PATCH = "patch"
     MARKDOWN = "markdown"
 
 
@@ -27,6 +30,8 @@ MEDIA_TYPES: Mapping[Format, str] = {
     Format.JSON: "application/json",
     Format.HPA: "application/yaml",  # RFC 9512
     Format.KEDA: "application/yaml",
+    Format.HELM_VALUES: "application/yaml",
+    Format.PATCH: "application/yaml",
     Format.MARKDOWN: "text/markdown; charset=utf-8",
 }
 
@@ -46,5 +51,9 @@ def written(advice: Recommendation, form: Format, settings: AdvisorSettings) -> 
         case Format.KEDA:
             url = settings.prometheus.url if settings.prometheus else None
             return keda_yaml(advice, policy, url)
+        case Format.HELM_VALUES:
+            return helm_values_yaml(advice, policy)
+        case Format.PATCH:
+            return patch_yaml(advice, policy)
         case Format.MARKDOWN:
             return recommendation_markdown(advice)

@@ -12,6 +12,7 @@ from advisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from advisor.domain import Recommendation
+    from advisor.service.whatif import Question
     from advisor.settings import AdvisorSettings
 
 EPILOG = """
@@ -20,6 +21,10 @@ EPILOG = """
 How many replicas for 500 req/s?
 
   capacity-advisor recommend heart-disease --config advisor.yaml --demand 500
+
+Would 3 replicas do, if each starts in two minutes and one may fail?
+
+  capacity-advisor recommend heart-disease -c advisor.yaml --replicas 3 --startup 2m --failure-tolerance 1
 
 The autoscaler's manifest, for a tighter objective:
 
@@ -34,6 +39,8 @@ class Form(StrEnum):
     JSON = "json"
     HPA = "hpa"
     KEDA = "keda"
+    HELM_VALUES = "helm-values"
+    PATCH = "patch"
     MARKDOWN = "markdown"
 
 
@@ -50,9 +57,29 @@ def recommend(
             metavar="TERM", help="p95=100ms: in place of the target's own bound of that name. Repeatable."
         ),
     ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT", min=1, help="Judge this count: what it holds, and how it would have done."
+        ),
+    ] = None,
+    startup: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="45s: from the decision to a replica that serves."),
+    ] = None,
+    failure_tolerance: Annotated[
+        int | None, typer.Option(metavar="COUNT", min=0, help="Replicas that may fail.")
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option(metavar="MONEY", min=0, help="What one replica costs an hour.")
+    ] = None,
     form: Annotated[
         Form | None,
-        typer.Option("--format", metavar="FORM", help="table (the default), json, hpa, keda or markdown."),
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="table (the default), json, hpa, keda, helm-values, patch or markdown.",
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -61,6 +88,8 @@ def recommend(
 
     from advisor.cli import console
     from advisor.cli.outcome import DONE, INCONCLUSIVE, advice_exit_code
+    from advisor.cli.target import parse_objective
+    from advisor.service.whatif import Question
     from advisor.settings import load
 
     if demand is not None and not 0 < demand < float("inf"):
@@ -69,21 +98,34 @@ def recommend(
         raise ConfigurationError(f"--json and --format {form} ask for two forms", hint="give one of them")
     settings = load(config)
     settings.target(target)
+    question = Question(
+        demand,
+        parse_objective(slo, settings.target(target).slo.slo()) if slo else None,
+        replicas,
+        _seconds("--startup", startup),
+        cost,
+        failure_tolerance,
+    )
     with console.log_to_file():
-        advice = asyncio.run(_ask(settings, target, demand, slo or []))
+        advice = asyncio.run(_ask(settings, target, question))
     printed = _print(advice, Form.JSON if json else form or Form.TABLE, settings)
     raise typer.Exit(advice_exit_code(advice) or (DONE if printed else INCONCLUSIVE))
 
 
-async def _ask(
-    settings: AdvisorSettings, target: str, demand: float | None, slo: list[str]
-) -> Recommendation:
-    from advisor.cli.target import parse_objective
+def _seconds(option: str, text: str | None) -> float | None:
+    from advisor.units import parse_duration
+
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {error}") from None
+
+
+async def _ask(settings: AdvisorSettings, target: str, question: Question) -> Recommendation:
     from advisor.service.app import Advisor
 
-    asked = parse_objective(slo, settings.target(target).slo.slo()) if slo else None
     async with Advisor(settings) as advisor:
-        return await advisor.recommendation(target, demand_rps=demand, slo=asked)
+        return await advisor.recommendation(target, question)
 
 
 def _print(advice: Recommendation, form: Form, settings: AdvisorSettings) -> bool:

@@ -59,6 +59,13 @@ class DemandHistory:
             rates = np.interp(at, at[known], rates[known])
         return rates
 
+    def renewed(self, times: Floats, rates: Floats, since: float, oldest: float) -> DemandHistory | None:
+        """What it knows of [oldest, since), then what is known by now; None when that is nothing."""
+        own = self.start + self.step * np.flatnonzero(self.known)
+        keep = (own >= oldest) & (own < since)
+        seen = self.rates[self.known][keep]
+        return on_grid(np.concatenate([own[keep], times]), np.concatenate([seen, rates]), self.step)
+
     def coarser(self, step: float) -> DemandHistory:
         """Means over whole multiples of the step; a coarse step is known when half of it is."""
         ratio = max(round(step / self.step), 1)
@@ -71,6 +78,16 @@ class DemandHistory:
         means = np.where(count > 0, rates.sum(axis=1) / np.maximum(count, 1), 0.0)
         start = self.end - whole * self.step
         return DemandHistory(start, self.step * ratio, means, count >= 0.5 * ratio)
+
+
+def on_grid(times: Floats, rates: Floats, step: float = 60.0) -> DemandHistory | None:
+    """Known steps (Unix s at which each begins, req/s) as a history with gaps; None without any."""
+    if not times.size:
+        return None
+    index = np.rint((times - times[0]) / step).astype(np.int64)
+    values, known = np.zeros(int(index[-1]) + 1), np.zeros(int(index[-1]) + 1, bool)
+    values[index], known[index] = rates, True
+    return DemandHistory(float(times[0]), step, values, known)
 
 
 def from_series(samples: Iterable[tuple[float, float]], step: float) -> DemandHistory | None:

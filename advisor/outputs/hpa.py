@@ -24,7 +24,7 @@ def hpa_object(advice: Recommendation, policy: ScalingPolicy) -> dict[str, Any]:
     if autoscaling is None:
         raise NotFound(f"no HPA for '{advice.target}': {kubernetes.why_none(advice)}")
     scaled = kubernetes.reference(advice, policy)
-    least, most = kubernetes.bounds(advice, policy)
+    behaviour = autoscaling.behaviour
     metrics = [_metric(autoscaling.chosen, advice, policy)]
     if autoscaling.secondary is not None:
         metrics.append(_metric(autoscaling.secondary, advice, policy))
@@ -37,12 +37,25 @@ def hpa_object(advice: Recommendation, policy: ScalingPolicy) -> dict[str, Any]:
         "metadata": metadata,
         "spec": {
             "scaleTargetRef": {"apiVersion": scaled.api_version, "kind": scaled.kind, "name": scaled.name},
-            "minReplicas": least,
-            "maxReplicas": most,
+            "minReplicas": behaviour.minimum,
+            "maxReplicas": behaviour.maximum,
             "metrics": metrics,
             "behavior": kubernetes.behavior(autoscaling),
         },
     }
+
+
+def patch_object(advice: Recommendation, policy: ScalingPolicy) -> dict[str, Any]:
+    """What to change of the autoscaler that is there: a strategic merge patch, for kubectl and kustomize.
+
+    Lists of an autoscaler are atomic: its metrics are replaced as a whole.
+
+    Raises:
+        NotFound: as in `hpa_object`.
+    """
+    manifest = hpa_object(advice, policy)
+    del manifest["spec"]["scaleTargetRef"]
+    return manifest
 
 
 def _metric(signal: Signal, advice: Recommendation, policy: ScalingPolicy) -> dict[str, Any]:
@@ -85,6 +98,22 @@ def hpa_yaml(advice: Recommendation, policy: ScalingPolicy) -> str:
     lines = kubernetes.reasons(advice)
     lines += _adapter_lines(advice, policy)
     return kubernetes.comments(lines) + yaml.safe_dump(manifest, sort_keys=False)
+
+
+def patch_yaml(advice: Recommendation, policy: ScalingPolicy) -> str:
+    """The patch as YAML, with the reasons and the command that applies it.
+
+    Raises:
+        NotFound: as in `hpa_object`.
+    """
+    patch = patch_object(advice, policy)
+    name = patch["metadata"]["name"]
+    lines = [
+        f"kubectl patch hpa {name} --patch-file FILE; or in kustomize: patches: [{{path: FILE}}]",
+        *kubernetes.reasons(advice),
+        *_adapter_lines(advice, policy),
+    ]
+    return kubernetes.comments(lines) + yaml.safe_dump(patch, sort_keys=False)
 
 
 def _adapter_lines(advice: Recommendation, policy: ScalingPolicy) -> list[str]:

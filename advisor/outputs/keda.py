@@ -26,7 +26,7 @@ def keda_object(
     if autoscaling is None:
         raise NotFound(f"no ScaledObject for '{advice.target}': {kubernetes.why_none(advice)}")
     scaled = kubernetes.reference(advice, policy)
-    least, most = kubernetes.bounds(advice, policy)
+    behaviour = autoscaling.behaviour
     signals = [autoscaling.chosen, *([autoscaling.secondary] if autoscaling.secondary else [])]
     metadata: dict[str, Any] = {"name": scaled.name}
     if scaled.namespace:
@@ -37,8 +37,8 @@ def keda_object(
         "metadata": metadata,
         "spec": {
             "scaleTargetRef": {"apiVersion": scaled.api_version, "kind": scaled.kind, "name": scaled.name},
-            "minReplicaCount": least,
-            "maxReplicaCount": most,
+            "minReplicaCount": behaviour.minimum,
+            "maxReplicaCount": behaviour.maximum,
             "pollingInterval": 15,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": kubernetes.behavior(autoscaling)}},
             "triggers": [

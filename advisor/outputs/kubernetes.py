@@ -6,7 +6,8 @@ import math
 import re
 import textwrap
 
-from advisor.domain import Autoscaling, Capacity, Recommendation, Replicas
+from advisor.domain import Autoscaling, Recommendation
+from advisor.scaling.explanation import explain
 from advisor.scaling.policy import Reference, ScalingPolicy
 from advisor.scaling.recommend import NO_SIGNAL
 from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
@@ -63,14 +64,6 @@ def quantity(value: float) -> str:
     return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
 
 
-def bounds(advice: Recommendation, policy: ScalingPolicy) -> tuple[int, int]:
-    """(minReplicas, maxReplicas)."""
-    replicas: Replicas | None = advice.replicas
-    if replicas is None:
-        return max(policy.min_replicas, 1 + policy.failure_tolerance), policy.max_replicas
-    return replicas.minimum, replicas.maximum
-
-
 def behavior(autoscaling: Autoscaling) -> dict[str, object]:
     """Up at once and fast, down after the window's highest recommendation."""
     return {
@@ -82,7 +75,7 @@ def behavior(autoscaling: Autoscaling) -> dict[str, object]:
                 {"type": "Pods", "value": 4, "periodSeconds": 15},
             ],
         },
-        "scaleDown": {"stabilizationWindowSeconds": autoscaling.down_window_seconds},
+        "scaleDown": {"stabilizationWindowSeconds": autoscaling.behaviour.down_window_seconds},
     }
 
 
@@ -104,27 +97,13 @@ def comments(lines: list[str], width: int = 100) -> str:
 
 
 def reasons(advice: Recommendation) -> list[str]:
-    """The numbers behind a manifest, a sentence each."""
-    said = []
-    if isinstance(advice.capacity, Capacity):
-        capacity = advice.capacity
-        said.append(
-            f"Capacity of a replica: {capacity.rps:.4g} req/s ({capacity.interval[0]:.4g} to "
-            f"{capacity.interval[1]:.4g}), {capacity.method}. {capacity.why}"
-        )
-    if advice.replicas is not None:
-        said.append(f"Replicas now: {advice.replicas.recommended}. {advice.replicas.why}")
+    """The numbers behind a manifest, a sentence each; then what was declined, and the warnings."""
+    said = [f"{number.name} {number.value}: {number.why}." for number in explain(advice)]
     if advice.autoscaling is not None:
-        chosen = advice.autoscaling.chosen
-        said.append(f"Target of {chosen.metric}: {chosen.why}.")
         said.extend(
             f"Not {signal.metric}: {signal.why}."
             for signal in advice.autoscaling.alternatives
             if not signal.accepted
         )
-        if advice.autoscaling.secondary is not None:
-            said.append(
-                f"Beside it {advice.autoscaling.secondary.metric}: {advice.autoscaling.secondary.why}."
-            )
     said.extend(f"Warning: {warning.removesuffix('.')}." for warning in advice.warnings)
     return said

@@ -9,11 +9,12 @@ from advisor.outputs.words import (
     capacity_words,
     demand_words,
     failure_words,
-    share_words,
     signal_words,
     slo_words,
+    unexplained,
 )
-from advisor.units import format_seconds
+from advisor.scaling.explanation import explain
+from advisor.units import format_seconds, format_share
 
 
 def recommendation_markdown(advice: Recommendation) -> str:
@@ -47,13 +48,13 @@ def recommendation_markdown(advice: Recommendation) -> str:
 
 
 def _why(advice: Recommendation) -> list[str]:
-    said = list(advice.reasons)
+    said = list(unexplained(advice))
     if isinstance(advice.capacity, Capacity):
-        said += [advice.capacity.why, f"Server: {advice.capacity.server}."] if advice.capacity.server else []
+        said += [f"Server: {advice.capacity.server}."] if advice.capacity.server else []
         said += [f"Try: {remedy}." for remedy in advice.capacity.remedies]
-    if advice.autoscaling is not None:
-        said.append(f"Target: {advice.autoscaling.chosen.why}.")
-    return ["**Why**", "", *(f"- {sentence}" for sentence in said if sentence), ""] if said else []
+    lines = ["**Why**", "", *(f"- {sentence}" for sentence in said), ""] if said else []
+    numbers = [f"| {cell(n.name)} | {cell(n.value)} | {cell(n.why)} |" for n in explain(advice)]
+    return [*lines, "| number | value | why |", "|---|---|---|", *numbers, ""] if numbers else lines
 
 
 def _signals(advice: Recommendation) -> list[str]:
@@ -76,8 +77,8 @@ def _simulation(advice: Recommendation) -> list[str]:
         return []
     simulation = advice.simulation
     rows = [
-        f"| {outcome.name} | {share_words(outcome.requests_within_slo)} | "
-        f"{share_words(outcome.minutes_within_slo)} | {outcome.replica_hours:.1f} | "
+        f"| {outcome.name} | {format_share(outcome.requests_within_slo)} | "
+        f"{format_share(outcome.minutes_within_slo)} | {outcome.replica_hours:.1f} | "
         f"{outcome.scalings_per_day:.1f} | {'' if outcome.stable else 'unstable'} |"
         for outcome in simulation.outcomes
     ]

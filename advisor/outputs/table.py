@@ -17,11 +17,12 @@ from advisor.outputs.words import (
     capacity_words,
     demand_words,
     failure_words,
-    share_words,
     signal_words,
     slo_words,
+    unexplained,
 )
-from advisor.units import format_seconds
+from advisor.scaling.explanation import explain
+from advisor.units import format_seconds, format_share
 
 _STATUS_STYLE = {AdviceStatus.OK: "green", AdviceStatus.STALE: "yellow", AdviceStatus.REFUSED: "red"}
 _VERDICT_STYLE = {
@@ -56,9 +57,9 @@ def recommendation_table(advice: Recommendation) -> RenderableType:
             table.add_row("beside it", signal_words(advice.autoscaling.secondary))
     title = Text(f"{advice.target}: {advice.status}", style=_STATUS_STYLE[advice.status])
     parts: list[RenderableType] = [title, table]
-    parts += [Text(f"• {reason}") for reason in advice.reasons]
+    parts += [Text(f"• {reason}") for reason in unexplained(advice)]
+    parts += [Text(f"• {number.name} {number.value}: {number.why}.") for number in explain(advice)]
     if advice.autoscaling is not None:
-        parts.append(Text(f"• Target: {advice.autoscaling.chosen.why}."))
         parts += [
             Text(
                 f"• {'Also usable' if signal.accepted else 'Not'} {signal.metric}: {signal.why}.", style="dim"
@@ -180,8 +181,8 @@ def _simulation(advice: Recommendation) -> Table:
     for outcome in simulation.outcomes:
         table.add_row(
             outcome.name if outcome.stable else f"{outcome.name} (unstable)",
-            share_words(outcome.requests_within_slo),
-            share_words(outcome.minutes_within_slo),
+            format_share(outcome.requests_within_slo),
+            format_share(outcome.minutes_within_slo),
             f"{outcome.replica_hours:.1f}",
             f"{outcome.scalings_per_day:.1f}",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from advisor.domain import Admission, Capacity, Demand, Signal, Slo
+from advisor.domain import Admission, Capacity, Demand, Recommendation, Signal, Slo
 from advisor.units import format_seconds, quantile_name
 
 
@@ -55,7 +55,7 @@ def failure_words(outcomes: Mapping[str, int] | None) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ordered if count)
 
 
-def share_words(share: float) -> str:
-    """`99.95 %`: two decimals, never rounded up to 100."""
-    percent = int(share * 10_000 + 1e-9) / 100
-    return f"{percent:.2f} %"
+def unexplained(advice: Recommendation) -> list[str]:
+    """The reasons that no number of `explain` carries already."""
+    said = {part.why for part in (advice.replicas, advice.fleet) if part is not None}
+    return [reason for reason in advice.reasons if reason not in said]

@@ -24,6 +24,7 @@ class FluidServer:
         "_cpu_slope",
         "_held",
         "_points",
+        "_shares_at",
         "_within",
         "quantile",
         "saturation",
@@ -38,7 +39,8 @@ class FluidServer:
         self._points = points
         self.quantile = min(bound.quantile for bound in slo.latency)
         loads = np.linspace(0.0, 1.0, _BINS + 1) * self.saturation
-        self._within = [float(share) for share in self._shares(loads)]
+        self._shares_at = self._shares(loads)
+        self._within: list[float] = self._shares_at.tolist()
         rates = np.array([0.0, *(point.rate for point in points)])
         held = np.array([0.0, *(point.in_flight for point in points)])
         self._held = [float(value) for value in np.interp(loads, rates, held)]
@@ -76,6 +78,11 @@ class FluidServer:
             point = min(self._points, key=lambda point: abs(point.rate - load))
             shares.append(1.0 - _late(point, left))
         return min(*shares, self._within[index])
+
+    def within_all(self, loads: Floats) -> Floats:
+        """`within` of many loads without a backlog."""
+        index = np.minimum((loads / self.saturation * _BINS).astype(np.int64), _BINS)
+        return self._shares_at[index]
 
     def in_flight(self, load: float, backlog: float) -> float:
         """Mean requests in flight."""

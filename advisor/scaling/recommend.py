@@ -9,6 +9,7 @@ from advisor.demand.history import DemandHistory
 from advisor.domain import (
     AdviceStatus,
     Autoscaling,
+    Behaviour,
     Capacity,
     Demand,
     Forecast,
@@ -20,11 +21,12 @@ from advisor.domain import (
     Slo,
 )
 from advisor.scaling import signal
+from advisor.scaling.behaviour import roomy, tolerant, usual
+from advisor.scaling.fleet import fleet
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.sizing import replicas_for, size
 from advisor.scaling.target import LoadTarget, load_target
 
-DOWN_WINDOW = 300
 NO_SIGNAL = "no signal can be scaled on"
 
 
@@ -40,9 +42,13 @@ def recommend(
     current_replicas: int | None = None,
     forecast: Forecast | None = None,
     simulation: Simulation | None = None,
-    down_window: int = DOWN_WINDOW,
+    behaviour: Behaviour | None = None,
+    asked_replicas: int | None = None,
 ) -> Recommendation:
-    """Advice for one target at `now` (Unix seconds); refused with the reasons where no capacity is known."""
+    """Advice for one target at `now` (Unix seconds); refused with the reasons where no capacity is known.
+
+    `behaviour`: what a replay decided, where there was one; `asked_replicas`: a count to judge beside it.
+    """
     if not isinstance(capacity, Capacity):
         return Recommendation(
             target, now, AdviceStatus.REFUSED, slo, _refusal_reasons(capacity, demand), capacity, demand
@@ -54,23 +60,29 @@ def recommend(
     if stale is not None:
         status = AdviceStatus.STALE
         reasons.append(stale)
+    behaviour = tolerant(behaviour, policy) if behaviour is not None else usual(policy)
+    load = load_target(capacity, policy, history, float(behaviour.down_window_seconds))
     replicas: Replicas | None = None
     if demand is None:
         reasons.append("No demand is known: give demand_rps, or let the advisor observe production.")
     else:
-        replicas, notes = size(capacity, demand, policy, current_replicas)
+        behaviour = roomy(behaviour, policy, replicas_for(demand.rps, load.rps))
+        replicas, notes = size(capacity, demand, policy, behaviour, current_replicas)
         reasons.append(replicas.why)
         warnings.extend(notes)
-    load = load_target(capacity, policy, history, float(down_window))
     warnings.extend(load.warnings)
-    autoscaling = choose(capacity, policy, load, down_window)
+    judged = None
+    if asked_replicas is not None:
+        judged = fleet(asked_replicas, capacity, slo, policy, demand, history)
+        reasons.append(judged.why)
+    autoscaling = choose(capacity, policy, load, behaviour)
     if autoscaling is None:
         warnings.append(
             f"{NO_SIGNAL}: no metrics adapter (KEDA or prometheus-adapter) serves the request rate, and "
             f"not cpu: {signal.cpu(capacity, policy, load.rps).why}"
         )
     elif demand is not None:
-        reasons.append(_run_by_the_autoscaler(capacity, policy, load, demand.rps))
+        reasons.append(_run_by_the_autoscaler(capacity, behaviour, load, demand.rps))
     return Recommendation(
         target=target,
         generated_at=now,
@@ -80,6 +92,7 @@ def recommend(
         capacity=capacity,
         demand=demand,
         replicas=replicas,
+        fleet=judged,
         autoscaling=autoscaling,
         simulation=simulation,
         forecast=_sized(forecast, capacity, policy) if forecast is not None else None,
@@ -88,7 +101,7 @@ def recommend(
 
 
 def choose(
-    capacity: Capacity, policy: ScalingPolicy, load: LoadTarget, down_window: int = DOWN_WINDOW
+    capacity: Capacity, policy: ScalingPolicy, load: LoadTarget, behaviour: Behaviour
 ) -> Autoscaling | None:
     """The first accepted of: request rate, CPU, in flight; the others beside it, with their numbers.
 
@@ -101,12 +114,12 @@ def choose(
     others = [s for s in (cores, held, queue) if s is not None]
     if policy.metrics_adapter:
         return Autoscaling(
-            rate, tuple(others), load.rps, down_window, secondary=held if held.accepted else None
+            rate, tuple(others), load.rps, behaviour, secondary=held if held.accepted else None
         )
     if not cores.accepted:
         return None
     missing = [_unserved(s) for s in (rate, held, queue) if s is not None]
-    return Autoscaling(cores, tuple(missing), load.rps, down_window)
+    return Autoscaling(cores, tuple(missing), load.rps, behaviour)
 
 
 def _sized(forecast: Forecast, capacity: Capacity, policy: ScalingPolicy) -> Forecast:
@@ -119,19 +132,19 @@ def _sized(forecast: Forecast, capacity: Capacity, policy: ScalingPolicy) -> For
     return replace(forecast, horizons=tuple(horizons))
 
 
-def _run_by_the_autoscaler(capacity: Capacity, policy: ScalingPolicy, load: LoadTarget, rps: float) -> str:
+def _run_by_the_autoscaler(capacity: Capacity, behaviour: Behaviour, load: LoadTarget, rps: float) -> str:
     """How many replicas the target leads to, and what each gets where a bound decides instead."""
     wanted = replicas_for(rps, load.rps)
-    if wanted > policy.max_replicas:
-        count, lower = policy.max_replicas, capacity.interval[0]
+    if wanted > behaviour.maximum:
+        count, lower = behaviour.maximum, capacity.interval[0]
         each = rps / count
         held = "above what it holds" if each > lower else "no more than it holds, but without the reserve"
         return (
             f"The autoscaler will run {count} at this demand, though its target asks for {wanted}: {count} "
             f"is the maximum: each gets {each:.4g} req/s, {held} ({lower:.4g} req/s; target {load.rps:.4g})."
         )
-    if wanted < policy.min_replicas:
-        count = policy.min_replicas
+    if wanted < behaviour.minimum:
+        count = behaviour.minimum
         return (
             f"The autoscaler will run {count} at this demand: {count} is the minimum: each gets "
             f"{rps / count:.4g} req/s, below its target of {load.rps:.4g} req/s."

@@ -10,52 +10,64 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from advisor.demand.history import DemandHistory
-from advisor.domain import Autoscaling, Capacity, MetricType, PolicyOutcome, Simulation, Slo
+from advisor.domain import PolicyOutcome, Simulation
 from advisor.scaling import hpa
 from advisor.scaling.fluid import FluidServer
-from advisor.scaling.policy import ScalingPolicy
-from advisor.scaling.recommend import choose
-from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
-from advisor.scaling.target import METRIC_LAG_SECONDS, LoadTarget, load_target
+from advisor.scaling.target import METRIC_LAG_SECONDS
 
 _MINUTE = 4  # syncs
 _AVERAGED = 4  # syncs in the rate's window
-_DOWN_WINDOWS = (300, 900, 1800)
-_GOOD = 0.999  # share of requests in minutes within the objective
 _LONGEST = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One autoscaler: requests/s, requests in flight and CPU percent that a replica is held at, where set."""
+    """One autoscaler: what a replica is held at, where set; with `minimum` = `maximum` a fixed count.
+
+    rps: requests/s; in_flight: requests; cpu_percent: of the request; cpu_cores: cores. `up` None is an
+    autoscaler without `behavior`.
+    """
 
     name: str
     rps: float | None = None
     in_flight: float | None = None
     cpu_percent: int | None = None
+    cpu_cores: float | None = None
     cpu_request_cores: float = 1.0
     minimum: int = 1
     maximum: int = 20
     down_window: float = 300.0
+    up: hpa.Rules | None = hpa.UP
+
+    def controller(self) -> hpa.Controller:
+        """One that has seen nothing yet."""
+        down = hpa.Rules(hpa.DOWN.policies, self.down_window)
+        return hpa.Controller(self.minimum, self.maximum, self.up, down)
 
 
-def replay(server: FluidServer, demand: Sequence[float], setting: Setting, startup: float) -> PolicyOutcome:
+def replay(
+    server: FluidServer,
+    demand: Sequence[float],
+    setting: Setting,
+    startup: float,
+    controller: hpa.Controller | None = None,
+) -> PolicyOutcome:
     """Run one setting over `demand` (req/s of the service, one value each 15 s), from a fitting start.
 
-    A pod serves `startup` seconds after it was asked for; the metrics are one minute's means, 30 s old. Pods
-    that are not ready are the first to go. Backlog is shared by all ready pods.
+    A pod serves `startup` seconds after it was asked for; the metrics are one minute's means, 30 s old, and a
+    pod's CPU counts once a whole sample was taken of it ready. Pods that are not ready are the first to go.
+    Backlog is shared by all ready pods. `controller` decides in place of the setting's own.
     """
+    controller = controller or setting.controller()
     sync, saturation = hpa.SYNC, server.saturation
     steps = len(demand)
     lag, starting = round(METRIC_LAG_SECONDS / sync), math.ceil(startup / sync)
-    down = hpa.Rules(hpa.DOWN.policies, setting.down_window)
-    controller = hpa.Controller(setting.minimum, setting.maximum, down=down)
     ready = replicas = _first(server, demand[0], setting)
     pending: deque[list[int]] = deque()  # [step at which they serve, how many]
     backlog = 0.0  # of all pods
     rates: deque[float] = deque([demand[0]] * (_AVERAGED + lag), maxlen=_AVERAGED + lag)
     held: deque[float] = deque(maxlen=_AVERAGED + lag)
-    cores: deque[float] = deque(maxlen=1 + lag)
+    cores: deque[tuple[float, int]] = deque(maxlen=1 + lag)  # (of one pod, pods that were ready)
     good_requests = requests = 0.0
     good_minutes = minutes = 0
     minute_good = minute_requests = 0.0
@@ -75,7 +87,7 @@ def replay(server: FluidServer, demand: Sequence[float], setting: Setting, start
         rates.append(arriving)
         held.append(server.in_flight(served, waiting) * pods)
         used = server.cores(saturation if after > 0 else load)
-        cores.append(used * pods if used is not None else 0.0)
+        cores.append((used or 0.0, ready))
         minute_good += share * arriving
         minute_requests += arriving
         if step % _MINUTE == _MINUTE - 1:
@@ -115,27 +127,32 @@ def _first(server: FluidServer, arriving: float, setting: Setting) -> int:
     """Replicas that hold the first demand at the setting's own target, about."""
     if setting.rps is not None:
         per_pod = setting.rps
-    elif setting.cpu_percent is not None:
+    elif (held := _cores_held(setting)) is not None:
         idle, full = server.cores(0.0) or 0.0, server.cores(server.saturation) or 1.0
-        wanted = setting.cpu_percent / 100.0 * setting.cpu_request_cores
-        share = (wanted - idle) / max(full - idle, 1e-9)
+        share = (held - idle) / max(full - idle, 1e-9)
         per_pod = server.saturation * min(max(share, 0.05), 0.9)
     else:
         per_pod = 0.6 * server.saturation
     return min(max(math.ceil(arriving / per_pod), setting.minimum), setting.maximum)
 
 
+def _cores_held(setting: Setting) -> float | None:
+    if setting.cpu_percent is not None:
+        return setting.cpu_percent / 100.0 * setting.cpu_request_cores
+    return setting.cpu_cores
+
+
 def _proposals(
     setting: Setting,
     rates: deque[float],
     held: deque[float],
-    cores: deque[float],
+    cores: deque[tuple[float, int]],
     replicas: int,
     ready: int,
     lag: int,
-) -> list[int]:
+) -> list[int | None]:
     """What each metric asks for; the newest `lag` samples are not known yet."""
-    found: list[int] = []
+    found: list[int | None] = []
     if setting.rps is not None:
         seen = sum(rates[i] for i in range(_AVERAGED)) / _AVERAGED
         found.append(hpa.external_average(seen, setting.rps, replicas))
@@ -143,16 +160,15 @@ def _proposals(
         known = max(len(held) - lag, 1)
         seen = sum(held[i] for i in range(known)) / known
         found.append(hpa.external_average(seen, setting.in_flight, replicas))
-    if setting.cpu_percent is not None:
-        found.append(
-            hpa.cpu_utilization(
-                cores[0],
-                setting.cpu_request_cores,
-                setting.cpu_percent,
-                max(ready, 1),
-                replicas - max(ready, 1),
-            )
-        )
+    if setting.cpu_percent is not None or setting.cpu_cores is not None:
+        each, sampled = cores[0]
+        sampled = min(sampled, ready)
+        pods = hpa.Pods(sampled, replicas - sampled)
+        if setting.cpu_percent is not None:
+            request = setting.cpu_request_cores
+            found.append(hpa.utilization(each * sampled, request, setting.cpu_percent, pods))
+        if setting.cpu_cores is not None:
+            found.append(hpa.average(each * sampled, setting.cpu_cores, pods))
     return found
 
 
@@ -167,85 +183,6 @@ def _removed(pending: deque[list[int]], count: int) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class Backtest:
-    """The down-window that the replay chose, the target that goes with it, and the comparison."""
-
-    down_window: int
-    load: LoadTarget
-    simulation: Simulation
-
-
-def backtest(
-    capacity: Capacity,
-    slo: Slo,
-    policy: ScalingPolicy,
-    history: DemandHistory,
-    *,
-    today: Setting | None = None,
-) -> Backtest | None:
-    """Replay the last week of demand under the advice, CPU 50 % and 70 %, and today's setting.
-
-    The cheapest down-window that keeps 99.9 % of the requests in good minutes is taken, else the best one.
-    None where no curve or no signal is there to simulate.
-    """
-    if not capacity.curve or not slo.latency or len(history) * history.step < 3600.0:
-        return None
-    server = FluidServer(capacity, slo)
-    demand, days = demand_steps(history)
-    tried: list[tuple[int, LoadTarget, PolicyOutcome]] = []
-    for window in _DOWN_WINDOWS:
-        load = load_target(capacity, policy, history, down_window=float(window))
-        autoscaling = choose(capacity, policy, load, down_window=window)
-        if autoscaling is None:
-            return None
-        setting = setting_of(autoscaling, policy)
-        tried.append((window, load, replay(server, demand, setting, policy.startup_seconds)))
-    good = [item for item in tried if item[2].requests_within_slo >= _GOOD]
-    window, load, ours = (
-        min(good, key=lambda item: item[2].replica_hours)
-        if good
-        else max(tried, key=lambda item: item[2].requests_within_slo)
-    )
-    outcomes = [ours]
-    if today is not None:
-        outcomes.append(replay(server, demand, today, policy.startup_seconds))
-    if server.cores(0.0) is not None:
-        request = policy.cpu_request_cores or policy.cpu_limit_cores or 1.0
-        for percent in (50, 70):
-            usual = Setting(
-                f"CPU {percent} %",
-                cpu_percent=percent,
-                cpu_request_cores=request,
-                minimum=policy.min_replicas,
-                maximum=policy.max_replicas,
-            )
-            outcomes.append(replay(server, demand, usual, policy.startup_seconds))
-    priced = tuple(_priced(outcome, policy.cost_per_replica_hour) for outcome in outcomes)
-    return Backtest(window, load, Simulation(f"the last {days:.3g} days", days, priced))
-
-
-def setting_of(autoscaling: Autoscaling, policy: ScalingPolicy, name: str = "advised") -> Setting:
-    """The advice as the simulation takes it."""
-    used = [autoscaling.chosen, *([autoscaling.secondary] if autoscaling.secondary is not None else [])]
-    targets = {signal.metric: signal for signal in used if signal.target is not None}
-    cpu = next((s for s in targets.values() if s.type is MetricType.CONTAINER_RESOURCE), None)
-    percent, request = None, policy.cpu_request_cores or 1.0
-    if cpu is not None and cpu.target is not None:
-        percent = int(cpu.target) if cpu.unit.startswith("%") else int(100 * cpu.target / request)
-    rate, held = targets.get(REQUEST_RATE), targets.get(IN_FLIGHT)
-    return Setting(
-        name,
-        rate.target if rate is not None else None,
-        held.target if held is not None else None,
-        percent,
-        request,
-        max(policy.min_replicas, 1 + policy.failure_tolerance),
-        policy.max_replicas,
-        float(autoscaling.down_window_seconds),
-    )
-
-
 def demand_steps(history: DemandHistory, longest: float = _LONGEST) -> tuple[list[float], float]:
     """The newest demand (gaps filled) as one value each 15 s, linear in between, and its days."""
     rates = history.filled()[-round(longest / history.step) :]
@@ -256,5 +193,9 @@ def demand_steps(history: DemandHistory, longest: float = _LONGEST) -> tuple[lis
     return [max(float(value), 0.0) for value in steps], seconds / 86400.0
 
 
-def _priced(outcome: PolicyOutcome, cost: float | None) -> PolicyOutcome:
-    return outcome if cost is None else replace(outcome, cost=outcome.replica_hours * cost)
+def priced(simulation: Simulation, cost_per_replica_hour: float | None) -> Simulation:
+    """With the cost of each setting; as it is where none is known."""
+    if cost_per_replica_hour is None:
+        return simulation
+    outcomes = (replace(o, cost=o.replica_hours * cost_per_replica_hour) for o in simulation.outcomes)
+    return replace(simulation, outcomes=tuple(outcomes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from advisor.domain import Capacity, Demand, Replicas
+from advisor.domain import Behaviour, Capacity, Demand, Replicas
 from advisor.scaling.policy import ScalingPolicy
 
 
@@ -14,13 +14,16 @@ def replicas_for(rps: float, lower_rps: float, failure_tolerance: int = 0) -> in
 
 
 def size(
-    capacity: Capacity, demand: Demand, policy: ScalingPolicy, current: int | None = None
+    capacity: Capacity,
+    demand: Demand,
+    policy: ScalingPolicy,
+    behaviour: Behaviour,
+    current: int | None = None,
 ) -> tuple[Replicas, tuple[str, ...]]:
-    """Counts within the policy's bounds, and warnings where a bound is in the way."""
+    """Counts within the policy's bounds, the autoscaler's own, and warnings where a bound is in the way."""
     lower = capacity.interval[0]
     needed = replicas_for(demand.rps, lower, policy.failure_tolerance)
     recommended = min(max(needed, policy.min_replicas), policy.max_replicas)
-    least = min(max(policy.min_replicas, 1 + policy.failure_tolerance), policy.max_replicas)
     why = (
         f"{demand.rps:.4g} req/s ÷ {lower:.4g} req/s a replica (lower bound of {capacity.rps:.4g}) "
         f"= {demand.rps / lower:.2f}, so {needed - policy.failure_tolerance}"
@@ -38,4 +41,13 @@ def size(
             f"they hold {holds:.4g} of {demand.rps:.4g} req/s"
         )
         warnings = (warning,)
-    return Replicas(recommended, least, policy.max_replicas, why + ".", current), warnings
+    cost = policy.cost_per_replica_hour
+    sized = Replicas(
+        recommended,
+        behaviour.minimum,
+        behaviour.maximum,
+        why + ".",
+        current,
+        None if cost is None else cost * recommended,
+    )
+    return sized, warnings

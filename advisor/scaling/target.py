@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from advisor.demand.history import DemandHistory
 from advisor.domain import Capacity, Floats
@@ -64,12 +67,21 @@ def growth(
     ratio, weight = growth_ratios(history, reaction, down_window, floor_rps)
     if ratio.size < 100:
         return Growth(DEFAULT_GROWTH, reaction, "assumed: the known demand has too many gaps")
-    order = np.argsort(ratio)
-    cumulative = np.cumsum(weight[order])
-    at = int(np.searchsorted(cumulative, GROWTH_QUANTILE * cumulative[-1]))
-    factor = float(ratio[order][min(at, ratio.size - 1)])
+    factor = _upper_quantile(ratio, weight, 1.0 - GROWTH_QUANTILE)
     days = history.seconds / 86400.0
     return Growth(max(factor, 1.0), reaction, f"from {days:.3g} days of demand")
+
+
+def _upper_quantile(values: Floats, weight: Floats, tail: float) -> float:
+    """The largest value that has at least `tail` of all weight at or above it; sorts few of many values."""
+    wanted = tail * float(weight.sum())
+    for few in (max(values.size // 50, 1), values.size):
+        top = np.argpartition(values, values.size - few)[-few:]
+        order = top[np.argsort(values[top])[::-1]]
+        above = np.cumsum(weight[order])
+        if above[-1] >= wanted:
+            break
+    return float(values[order[min(int(np.searchsorted(above, wanted)), few - 1)]])
 
 
 def growth_ratios(
@@ -85,8 +97,8 @@ def growth_ratios(
     kernel = np.ones(averaged) / averaged
     mean = np.convolve(np.where(known, rates, 0.0), kernel, mode="valid")
     whole: NDArray[np.bool_] = np.greater(np.convolve(known, kernel, mode="valid"), 1 - 1e-9)
-    remembered = np.lib.stride_tricks.sliding_window_view(mean, window).max(axis=1)
-    remembered_whole = np.lib.stride_tricks.sliding_window_view(whole, window).min(axis=1)
+    remembered = _trailing(maximum_filter1d, mean, window)
+    remembered_whole = _trailing(minimum_filter1d, whole, window)
     # the window over mean[i:i+window] ends with sample i+window+averaged-2; the next minute starts lag later
     offset = window - 1 + averaged + lag
     count = mean.size - offset
@@ -96,6 +108,12 @@ def growth_ratios(
     ahead = mean[offset : offset + count][use]
     ratio = ahead / np.maximum(remembered[:count][use], max(floor_rps, 1e-9))
     return ratio, np.maximum(ahead, 1e-12)
+
+
+def _trailing(extreme: Callable[..., Any], values: NDArray[Any], window: int) -> NDArray[Any]:
+    """The extreme of values[i : i + window] for each i that has a whole window."""
+    found: NDArray[Any] = extreme(values, window)[window // 2 :]
+    return found[: values.size - window + 1]
 
 
 def load_target(

@@ -10,13 +10,13 @@ from typing import TypedDict
 import numpy as np
 
 from advisor.cron import local_time
-from advisor.demand.history import DemandHistory
+from advisor.demand.history import DemandHistory, on_grid
 from advisor.domain import (
     AdviceStatus,
+    Behaviour,
     Capacity,
     Demand,
     Drift,
-    Floats,
     Recommendation,
     Refusal,
     Run,
@@ -26,8 +26,10 @@ from advisor.domain import (
 )
 from advisor.scaling.policy import Reference, ScalingPolicy
 from advisor.scaling.recommend import recommend
+from advisor.scaling.simulation import Setting, priced
 from advisor.service import fits
 from advisor.service.versions import recomputed
+from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Outlook, ProductionFit, Store
@@ -38,10 +40,10 @@ FRESH = 300.0  # s; an older window does not tell how many replicas there are
 RENEW = 45.0  # s; older answers are computed anew in the background
 OLDEST = 150.0  # s; an answer that is older is computed anew before it is given
 OUTLOOK = 3600.0  # s; older forecasts and simulations are computed anew
-_MINUTE = 60.0
+_LATE = 7200.0  # s; a window that came later than this would change an older minute
 _KEPT = 4096  # answers
 
-_Key = tuple[str, float | None, float | None, Slo | None]
+_Key = tuple[str, float | None, Question]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,27 +98,26 @@ class Advice:
     def recommendation(
         self,
         target: TargetSettings,
+        question: Question = AS_CONFIGURED,
         *,
-        demand_rps: float | None = None,
-        slo: Slo | None = None,
         now: float,
     ) -> Recommendation:
         """Advice for one target at `now` (Unix seconds)."""
         ended = self._store.runs.last_ended((target.name,)).get(target.name)
-        return self._answer(target, ended, demand_rps, slo, now, OLDEST)
+        return self._answer(target, ended, question, now, OLDEST)
 
     def all(self, *, now: float) -> tuple[Recommendation, ...]:
         """Advice for every target."""
         ended = self._store.runs.last_ended([target.name for target in self._settings.targets])
         return tuple(
-            self._answer(target, ended.get(target.name), None, None, now, OLDEST)
+            self._answer(target, ended.get(target.name), AS_CONFIGURED, now, OLDEST)
             for target in self._settings.targets
         )
 
     def renew(self, target: TargetSettings, *, now: float) -> None:
         """Compute its answer anew if it has an age; called in the background."""
         ended = self._store.runs.last_ended((target.name,)).get(target.name)
-        self._answer(target, ended, None, None, now, RENEW)
+        self._answer(target, ended, AS_CONFIGURED, now, RENEW)
 
     # ---------------------------------------------------------------------------------------------------
 
@@ -124,17 +125,16 @@ class Advice:
         self,
         target: TargetSettings,
         ended: float | None,
-        demand_rps: float | None,
-        slo: Slo | None,
+        question: Question,
         now: float,
         oldest: float,
     ) -> Recommendation:
-        key = (target.name, ended, demand_rps, slo)
+        key = (target.name, ended, question)
         with self._lock:
             found = self._answers.get(key)
         if found is not None and now - found.generated_at <= oldest:
             return found
-        found = self._compute(target, self._basis(target, ended, now, oldest), demand_rps, slo, now)
+        found = self._compute(target, self._basis(target, ended, now, oldest), question, now)
         with self._lock:
             self._answers[key] = found
             self._answers.move_to_end(key)
@@ -162,7 +162,8 @@ class Advice:
         policy = policy_of(target, self._settings.stale_after)
         slo = known.slo if known else target.slo.slo()
         key = known.key if known else None
-        found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, key, now)
+        today = today_of(target, policy)
+        found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, today, key, now)
         self._store.outlooks.put(target.name, found)
         self.forget(target.name)
 
@@ -184,7 +185,7 @@ class Advice:
         basis = Basis(
             measured,
             doubts,
-            self._history(target, now),
+            self._history(target, basis.history if basis is not None else None, now),
             self._replicas(target, now),
             self._store.outlooks.get(target.name),
             fit.drift if fit is not None and same else None,
@@ -229,31 +230,40 @@ class Advice:
             return run, tuple(doubts)
         return None, ()
 
-    def _history(self, target: TargetSettings, now: float) -> DemandHistory | None:
-        times, rates = self._store.windows.demand(target.name, now - HISTORY, now)
-        return on_grid(times, rates)
+    def _history(
+        self, target: TargetSettings, before: DemandHistory | None, now: float
+    ) -> DemandHistory | None:
+        """Only what is newer than in `before`, with the hours that late windows may still change."""
+        since = now - HISTORY if before is None else before.end - _LATE
+        times, rates = self._store.windows.demand(target.name, since, now)
+        if before is None:
+            return on_grid(times, rates)
+        return before.renewed(times, rates, since, now - HISTORY)
 
     def _replicas(self, target: TargetSettings, now: float) -> int | None:
-        newest = self._store.windows.newest(target.name)
-        return newest.replicas if newest is not None and now - newest.end <= FRESH else None
+        newest = self._store.windows.newest(target.name, now - FRESH)
+        return newest.replicas if newest is not None else None
 
     def _compute(
-        self, target: TargetSettings, basis: Basis, demand_rps: float | None, slo: Slo | None, now: float
+        self, target: TargetSettings, basis: Basis, question: Question, now: float
     ) -> Recommendation:
-        asked = slo or target.slo.slo()
+        asked = question.slo or target.slo.slo()
         capacity = None if basis.measured is None else self._capacity(basis.measured, asked)
-        demand, warnings = demand_of(target, basis.history, demand_rps, now)
+        demand, warnings = demand_of(target, basis.history, question.demand_rps, now)
+        configured = policy_of(target, self._settings.stale_after)
+        policy = question.amended(configured)
         found = recommend(
             target.name,
             asked,
-            policy_of(target, self._settings.stale_after),
+            policy,
             capacity,
             now=now,
             demand=demand,
             history=basis.history,
             current_replicas=basis.replicas,
             forecast=basis.outlook.forecast if basis.outlook else None,
-            **_replayed(basis, asked),
+            asked_replicas=question.replicas,
+            **_replayed(basis, asked, policy, configured),
         )
         found = replace(found, warnings=(*basis.doubts, *found.warnings, *warnings), drift=basis.drift)
         return _drifted(found, basis.drift) if basis.drift is not None and basis.drift.drifted else found
@@ -300,27 +310,20 @@ def _inconclusive(run: Run) -> str:
 
 class _Replayed(TypedDict, total=False):
     simulation: Simulation
-    down_window: int
+    behaviour: Behaviour
 
 
-def _replayed(basis: Basis, asked: Slo) -> _Replayed:
-    """Only where it was the same capacity and the same objective that was replayed."""
+def _replayed(basis: Basis, asked: Slo, policy: ScalingPolicy, configured: ScalingPolicy) -> _Replayed:
+    """Only where it was the same capacity, objective, start-up and failure tolerance that was replayed."""
     outlook, known = basis.outlook, basis.measured
     if outlook is None or known is None or outlook.run_id != known.key or known.slo != asked:
         return {}
-    if outlook.simulation is None or outlook.down_window is None:
+    if outlook.simulation is None or outlook.behaviour is None:
         return {}
-    return {"simulation": outlook.simulation, "down_window": outlook.down_window}
-
-
-def on_grid(times: Floats, rates: Floats) -> DemandHistory | None:
-    """Known minutes (Unix s, req/s) as a history with gaps; None without any."""
-    if not times.size:
-        return None
-    index = np.rint((times - times[0]) / _MINUTE).astype(np.int64)
-    values, known = np.zeros(int(index[-1]) + 1), np.zeros(int(index[-1]) + 1, bool)
-    values[index], known[index] = rates, True
-    return DemandHistory(float(times[0]), _MINUTE, values, known)
+    if replace(policy, cost_per_replica_hour=configured.cost_per_replica_hour) != configured:
+        return {}
+    simulation = priced(outlook.simulation, policy.cost_per_replica_hour)
+    return {"simulation": simulation, "behaviour": outlook.behaviour}
 
 
 def demand_of(
@@ -372,4 +375,20 @@ def policy_of(target: TargetSettings, stale_after: float) -> ScalingPolicy:
         cost_per_replica_hour=scaling.cost_per_replica_hour,
         stale_after_seconds=stale_after,
         reference=reference,
+    )
+
+
+def today_of(target: TargetSettings, policy: ScalingPolicy) -> Setting | None:
+    """The autoscaler that runs now, as the configuration tells it; None where it tells of none."""
+    given = target.scaling.today
+    if given is None:
+        return None
+    return Setting(
+        "today",
+        rps=given.rps,
+        cpu_percent=given.cpu_percent,
+        cpu_request_cores=policy.cpu_request_cores or policy.cpu_limit_cores or 1.0,
+        minimum=given.min_replicas,
+        maximum=given.max_replicas,
+        up=None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Self
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.cron import local_time
-from advisor.domain import Recommendation, Run, RunStatus, Slo, Window
+from advisor.domain import Recommendation, Run, RunStatus, Window
 from advisor.errors import NotFound
 from advisor.service.advice import RENEW, Advice
 from advisor.service.bus import RunEvent
@@ -28,9 +29,12 @@ from advisor.service.production import ProductionFits
 from advisor.service.schedule import NextRun, Scheduler, next_runs
 from advisor.service.tail import tail
 from advisor.service.threads import StoreThreads
+from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Owner, ServiceEvent, StageSummary, Store
+
+PREPARATION = 15.0  # s that a start may take to compute the first answers
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +106,7 @@ class Advisor:
         """End what dead advisors left, and begin the background work."""
         await self.coordinator.recover()
         if self._leadership is not None:
+            await self._prepare()
             await self._leadership.start()
             self._renewing = asyncio.create_task(self._renew())
 
@@ -155,6 +160,12 @@ class Advisor:
     async def windows(self, target: str, start: float, end: float) -> tuple[Window, ...]:
         """Production windows that overlap [start, end) (Unix seconds)."""
         return await self._threads(self.store.windows.between, self.target(target).name, start, end)
+
+    async def demand(self, target: str, start: float, end: float) -> tuple[tuple[float, float], ...]:
+        """(Unix s, mean req/s) of each observed minute of production that begins in [start, end)."""
+        name = self.target(target).name
+        times, rates = await self._threads(self.store.windows.demand, name, start, end)
+        return tuple(zip(times.tolist(), rates.tolist(), strict=True))
 
     async def events(self, target: str | None = None, limit: int = 100) -> tuple[ServiceEvent, ...]:
         """The diary, newest first."""
@@ -237,31 +248,36 @@ class Advisor:
 
     # ---------------------------------------------------------------------------------------------- advice
 
-    async def recommendation(
-        self, target: str, *, demand_rps: float | None = None, slo: Slo | None = None
-    ) -> Recommendation:
-        """How many replicas and which autoscaling target; for the demand and objective given, or its own.
+    async def recommendation(self, target: str, question: Question = AS_CONFIGURED) -> Recommendation:
+        """How many replicas and which autoscaling target; as configured but for what is asked.
 
         Raises:
             NotFound: no such target.
         """
         settings = self.target(target)
-        return await self._threads(
-            self._advice.recommendation, settings, demand_rps=demand_rps, slo=slo, now=time.time()
-        )
+        return await self._threads(self._advice.recommendation, settings, question, now=time.time())
 
     async def recommendations(self) -> tuple[Recommendation, ...]:
         """Of all targets, in the configuration's order."""
         return await self._threads(self._advice.all, now=time.time())
 
+    async def _prepare(self) -> None:
+        """Answers for all targets before the first question; what takes too long is left to `_renew`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PREPARATION):
+                for target in self.settings.targets:
+                    await self._renew_one(target)
+
     async def _renew(self) -> None:
         """Keep the answers of all targets young, one target after another."""
-        pause = 0.0  # the first round fills what people will ask for
+        pause = RENEW / (2 * len(self.settings.targets))
         while True:
             for target in self.settings.targets:
-                try:
-                    await self._threads(self._advice.renew, target, now=time.time())
-                except SQLAlchemyError as error:
-                    _log.warning("advice for %s could not be renewed: %s", target.name, error)
+                await self._renew_one(target)
                 await asyncio.sleep(pause)
-            pause = RENEW / (2 * len(self.settings.targets))
+
+    async def _renew_one(self, target: TargetSettings) -> None:
+        try:
+            await self._threads(self._advice.renew, target, now=time.time())
+        except SQLAlchemyError as error:
+            _log.warning("advice for %s could not be renewed: %s", target.name, error)

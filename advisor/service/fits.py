@@ -28,6 +28,7 @@ from advisor.domain import (
 )
 from advisor.loadtest.plan import Quick
 from advisor.scaling.policy import ScalingPolicy
+from advisor.scaling.simulation import Setting
 from advisor.service.whatif import moved
 from advisor.store import Outlook, ProductionFit
 
@@ -102,22 +103,23 @@ def outlook(
     slo: Slo,
     policy: ScalingPolicy,
     history: DemandHistory,
+    today: Setting | None,
     run_id: str | None,
     now: float,
 ) -> Outlook:
-    """Demand to come, and the autoscaler replayed on what was: seconds of work."""
+    """Demand to come, and the autoscaler replayed on what was, beside `today`'s: seconds of work."""
     from advisor.demand.forecast import forecast
-    from advisor.scaling.simulation import backtest
+    from advisor.scaling.backtest import backtest
 
     ahead = forecast(history, now=now)
-    replayed = backtest(capacity, slo, policy, history) if capacity is not None else None
+    replayed = backtest(capacity, slo, policy, history, today=today) if capacity is not None else None
     return Outlook(
         at=now,
         run_id=run_id,
         forecast=None if isinstance(ahead, Refusal) else ahead,
         no_forecast=ahead.reason if isinstance(ahead, Refusal) else None,
         simulation=replayed.simulation if replayed else None,
-        down_window=replayed.down_window if replayed else None,
+        behaviour=replayed.behaviour if replayed else None,
     )
 
 

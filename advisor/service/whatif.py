@@ -1,18 +1,42 @@
-"""The capacity for another objective than the one a run was measured with. Pure."""
+"""What is asked beside the configuration, and the capacity for another objective than the measured. Pure."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from advisor.domain import Capacity, CurvePoint, LatencyBound, Limit, Refusal, Slo
+from advisor.outputs.words import slo_words
+from advisor.scaling.policy import ScalingPolicy
 from advisor.units import format_seconds, quantile_name
 
 
-def objective_words(slo: Slo) -> str:
-    """`p95 ≤ 150 ms, errors ≤ 0.1 %`."""
-    bounds = [f"{quantile_name(b.quantile)} ≤ {format_seconds(b.seconds)}" for b in slo.latency]
-    return ", ".join([*bounds, f"errors ≤ {slo.error_ratio * 100:.3g} %"])
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person asks; None leaves what the configuration and production say.
+
+    demand_rps: req/s of the whole service; replicas: a count to judge; startup_seconds: from the decision to
+    a replica that serves; cost_per_replica_hour: in any currency; failure_tolerance: replicas that may fail.
+    """
+
+    demand_rps: float | None = None
+    slo: Slo | None = None
+    replicas: int | None = None
+    startup_seconds: float | None = None
+    cost_per_replica_hour: float | None = None
+    failure_tolerance: int | None = None
+
+    def amended(self, policy: ScalingPolicy) -> ScalingPolicy:
+        """The policy with what was asked in place of its own."""
+        asked = {
+            name: value
+            for name in ("startup_seconds", "cost_per_replica_hour", "failure_tolerance")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(policy, **asked)
+
+
+AS_CONFIGURED = Question()
 
 
 def moved(capacity: Capacity, rps: float, point: CurvePoint | None, measured: Slo, asked: Slo) -> Capacity:
@@ -21,7 +45,7 @@ def moved(capacity: Capacity, rps: float, point: CurvePoint | None, measured: Sl
     low, high = capacity.interval
     idle = capacity.cpu_idle_cores or 0.0
     warning = (
-        f"computed for {objective_words(asked)} from the server found under {objective_words(measured)}; "
+        f"computed for {slo_words(asked)} from the server found under {slo_words(measured)}; "
         "a run with this objective would confirm it"
     )
     return replace(
@@ -43,15 +67,13 @@ def from_curve(capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refu
     Refused where the curve does not tell: a quantile it lacks, or an objective that holds beyond its end.
     """
     curve = sorted(capacity.curve, key=lambda point: point.rate)
-    if len(curve) < 2 or asked.ttft:
-        return Refusal(f"the stored fit cannot answer {objective_words(asked)}: measure with that objective")
-    rates = []
+    if len(curve) < 2 or not _first_tokens_known(measured, asked):
+        return Refusal(f"the stored fit cannot answer {slo_words(asked)}: measure with that objective")
+    rates = [capacity.rps] if asked.ttft else []  # the curve has no first tokens; up to here they held
     for bound in asked.latency:
         rate = _crossing(curve, bound)
         if rate is None:
-            return Refusal(
-                f"the stored fit does not reach {objective_words(asked)}: measure with that objective"
-            )
+            return Refusal(f"the stored fit does not reach {slo_words(asked)}: measure with that objective")
         if rate <= 0:
             return _infeasible(curve[0], bound)
         rates.append(rate)
@@ -63,6 +85,14 @@ def from_curve(capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refu
     rps = min(rates)
     found = moved(capacity, rps, min(curve, key=lambda p: abs(p.rate - rps)), measured, asked)
     return replace(found, limited_by=Limit.ERRORS) if failing is not None and rps == failing else found
+
+
+def _first_tokens_known(measured: Slo, asked: Slo) -> bool:
+    """Whether the measured bounds of the first token, which held, imply those asked for."""
+    return all(
+        any(known.quantile >= bound.quantile and known.seconds <= bound.seconds for known in measured.ttft)
+        for bound in asked.ttft
+    )
 
 
 def _infeasible(lowest: CurvePoint, bound: LatencyBound) -> Refusal:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 from sqlalchemy import delete, insert, select
 
-from advisor.domain import Forecast, Simulation
+from advisor.domain import Behaviour, Forecast, Simulation
 from advisor.store import codec
 from advisor.store.database import Database
 from advisor.store.models import OutlookRow
@@ -16,14 +16,14 @@ from advisor.store.models import OutlookRow
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Of one target at Unix time `at`; `simulation` and `down_window` (s) are of the capacity of `run_id`."""
+    """Of one target at Unix time `at`; `simulation` and `behaviour` are of the capacity of `run_id`."""
 
     at: float
     run_id: str | None = None
     forecast: Forecast | None = None
     no_forecast: str | None = None  # why there is none
     simulation: Simulation | None = None
-    down_window: int | None = None
+    behaviour: Behaviour | None = None
 
 
 _ADAPTER = TypeAdapter(Outlook)

@@ -69,23 +69,24 @@ class Windows:
         windows = (window for blob in (*packed, *live) for window in codec.unpack_windows(blob))
         return tuple(window for window in windows if window.end > start and window.start < end)
 
-    def newest(self, target: str) -> Window | None:
-        """The last one stored."""
+    def newest(self, target: str, since: float = 0.0) -> Window | None:
+        """The last one stored, of those that begin at `since` (Unix seconds) or later."""
         with self._db.read() as connection:
             blob = connection.scalar(
                 select(WindowRow.window)
-                .where(WindowRow.target == target)
+                .where(WindowRow.target == target, WindowRow.started >= since)
                 .order_by(WindowRow.started.desc())
                 .limit(1)
             )
             if blob is None:
                 blob = connection.scalar(
                     select(WindowHourRow.windows)
-                    .where(WindowHourRow.target == target)
+                    .where(WindowHourRow.target == target, WindowHourRow.hour > since - _HOUR)
                     .order_by(WindowHourRow.hour.desc())
                     .limit(1)
                 )
-        return codec.unpack_windows(blob)[-1] if blob else None
+        window = codec.unpack_windows(blob)[-1] if blob else None
+        return window if window is not None and window.start >= since else None
 
     def demand(self, target: str, start: float, end: float) -> tuple[Floats, Floats]:
         """Mean demand of each observed minute that begins in [start, end): (Unix seconds, req/s).

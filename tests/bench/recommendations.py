@@ -3,18 +3,22 @@
     python -m tests.bench.recommendations
 
 The store holds what 30 days of production leave behind: packed windows, demand by the minute, a valid run
-with its curve for each target. Questions come one after another while the background renews answers.
+with its curve for each target. Questions come one after another over HTTP, from the first moment that the
+service answers, while the background renews answers.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 from sqlalchemy import insert
 
@@ -32,7 +36,6 @@ from advisor.domain import (
     VerdictStatus,
     Window,
 )
-from advisor.service.app import Advisor
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Store, codec
 from advisor.store.models import DemandHourRow, WindowHourRow
@@ -74,7 +77,7 @@ def fill(store: Store, targets: int, days: int, now: float) -> None:
     """What `days` of production and one run leave behind, for each target."""
     rng = np.random.default_rng(1)
     last = int(now // HOUR) * HOUR
-    hours = [last - HOUR * i for i in range(24 * days)]
+    hours = [last - HOUR * i for i in range(1, 24 * days + 1)]
     bounds = np.geomspace(0.001, 120, 70)
     packed = codec.pack_windows([_window(15.0 * k, bounds, rng) for k in range(240)])  # all hours weigh alike
     for i in range(targets):
@@ -149,35 +152,85 @@ def _summary(what: str, times: list[float]) -> Result:
     return Result(what, len(times), float(p50), float(p99), max(times))
 
 
-async def measure(config: AdvisorSettings, seconds: float) -> list[Result]:
-    """Each question again and again for `seconds`, after the first round of renewals."""
-    async with Advisor(config, background=True) as advisor:
-        names = [target.name for target in config.targets]
+def measure(config: AdvisorSettings, seconds: float, targets: int) -> list[Result]:
+    """Each question again and again for `seconds`, the first of each kind apart."""
+    folder = config.store.removeprefix("sqlite:///").rpartition("/")[0]
+    file = Path(folder) / "advisor.json"  # JSON is YAML
+    port = free_port()
+    file.write_text(config.model_dump_json(exclude_none=True, by_alias=True))
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "advisor.cli",
+            "serve",
+            "--config",
+            str(file),
+            "--listen",
+            f"127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+    ) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client:
+                wait_ready(client, process)
+                started = time.perf_counter() - began
+                return [
+                    Result("from the start to ready", 1, started, started, started),
+                    *ask(client, seconds, targets),
+                ]
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    """One that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+    """Until it answers.
+
+    Raises:
+        RuntimeError: it ended, or did not answer within two minutes.
+    """
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if client.get("/readyz").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.02)
+    raise RuntimeError("the service did not become ready")
+
+
+def ask(client: httpx.Client, seconds: float, targets: int) -> list[Result]:
+    """Seconds of each kind of question."""
+    rng = np.random.default_rng(2)
+    times: dict[str, list[float]] = {}
+
+    def timed(what: str, path: str, **query: object) -> None:
         began = time.perf_counter()
-        await advisor.recommendations()
-        results = [_summary("all targets, the very first time", [time.perf_counter() - began])]
-        rng = np.random.default_rng(2)
-        times: dict[str, list[float]] = {
-            "one target": [],
-            "all targets": [],
-            "what if: demand": [],
-            "what if: p95": [],
-        }
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            name = str(rng.choice(names))
-            for what, kwargs in (
-                ("one target", {}),
-                ("what if: demand", {"demand_rps": float(rng.integers(1, 10_000))}),
-                ("what if: p95", {"slo": Slo((LatencyBound(0.95, float(rng.uniform(0.03, 0.2))),))}),
-            ):
-                began = time.perf_counter()
-                await advisor.recommendation(name, **kwargs)  # type: ignore[arg-type]
-                times[what].append(time.perf_counter() - began)
-            began = time.perf_counter()
-            await advisor.recommendations()
-            times["all targets"].append(time.perf_counter() - began)
-        return results + [_summary(what, values) for what, values in times.items()]
+        client.get(path, params=query).raise_for_status()
+        times.setdefault(what, []).append(time.perf_counter() - began)
+
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        one = f"/recommendations/model-{rng.integers(targets)}"
+        timed("all targets", "/recommendations")
+        timed("one target", one)
+        timed("what if: demand", one, demand_rps=int(rng.integers(1, 10_000)))
+        timed("what if: p95", one, p95=f"{rng.uniform(30, 200):.1f}ms")
+        timed("what if: replicas", one, replicas=int(rng.integers(1, 50)))
+        timed("what if: start-up", one, startup=f"{rng.integers(10, 300)}s")
+        timed("hpa.yaml", f"{one}/hpa.yaml")
+    first = [_summary(f"{what}, the first", values[:1]) for what, values in times.items()]
+    return [*first, *(_summary(what, values[1:]) for what, values in times.items())]
 
 
 def main() -> None:
@@ -194,7 +247,7 @@ def main() -> None:
         store.close()
         size = (Path(folder) / "advisor.db").stat().st_size / 2**20
         print(f"{options.targets} targets, {options.days} days, {size:.0f} MiB")
-        for row in asyncio.run(measure(config, options.seconds)):
+        for row in measure(config, options.seconds, options.targets):
             print(
                 f"{row.what:34s} n={row.count:5d}  p50 {row.p50 * 1e3:7.1f} ms  p99 {row.p99 * 1e3:7.1f} ms"
                 f"  worst {row.worst * 1e3:7.1f} ms"

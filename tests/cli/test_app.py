@@ -66,6 +66,10 @@ def type_in(monkeypatch, capsys, tmp_path):
         (["recommend", "t"], "Missing option"),
         (["recommend", "t", "--config", "none.yaml"], "cannot read none.yaml"),
         (["recommend", "t", "--config", "x", "--demand", "0"], "--demand must be a number above zero"),
+        (["recommend", "t", "--config", "x", "--startup", "soon"], "cannot read x"),
+        (["recommend", "t", "--config", "x", "--replicas", "0"], "Invalid value for '--replicas'"),
+        (["recommend", "t", "--config", "x", "--failure-tolerance", "-1"], "'--failure-tolerance'"),
+        (["recommend", "t", "--config", "x", "--cost", "-1"], "Invalid value for '--cost'"),
         (
             ["recommend", "t", "--config", "x", "--json", "--format", "hpa"],
             "--json and --format hpa ask for two",
@@ -127,6 +131,9 @@ def test_advice_without_a_measurement_is_refused_with_3(type_in, tmp_path):
     code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--format", "hpa")
     assert (code, out) == (3, "")
     assert "no HPA for 'a'" in err
+    code, out, err = type_in("recommend", "a", "--config", "advisor.yaml", "--startup", "soon")
+    assert (code, out) == (2, "")
+    assert "--startup: 'soon' is not a duration" in err
 
 
 def test_a_manifest_that_cannot_be_is_no_success(type_in, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.demand.history import DemandHistory, from_series, from_windows
+from advisor.demand.history import DemandHistory, from_series, from_windows, on_grid
 from advisor.domain import Window
 
 
@@ -44,6 +44,21 @@ def test_samples_are_put_on_a_grid():
     assert found.known.tolist() == [True, True, False, True]
     assert from_series([], 60.0) is None
     assert from_windows([]) is None
+
+
+def test_minutes_on_a_grid_keep_their_gaps():
+    found = on_grid(np.array([600.0, 660.0, 840.0]), np.array([1.0, 2.0, 3.0]))
+    assert found.known.tolist() == [True, True, False, False, True]
+    assert found.rates.tolist() == [1.0, 2.0, 0.0, 0.0, 3.0]
+    assert on_grid(np.zeros(0), np.zeros(0)) is None
+
+
+def test_a_history_is_renewed_at_its_end_and_forgets_its_beginning():
+    old = on_grid(np.array([0.0, 60.0, 180.0, 240.0]), np.array([1.0, 2.0, 4.0, 5.0]))
+    found = old.renewed(np.array([240.0, 300.0]), np.array([9.0, 6.0]), since=240.0, oldest=60.0)
+    assert (found.start, found.rates.tolist()) == (60.0, [2.0, 0.0, 4.0, 9.0, 6.0])
+    assert found.known.tolist() == [True, False, True, True, True]
+    assert old.renewed(np.zeros(0), np.zeros(0), since=60.0, oldest=120.0) is None
 
 
 def test_gaps_are_filled_by_the_same_time_of_another_day():

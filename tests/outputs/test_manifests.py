@@ -6,7 +6,8 @@ import yaml
 
 from advisor.domain import Demand, Limit
 from advisor.errors import NotFound
-from advisor.outputs.hpa import adapter_rules, hpa_object, hpa_yaml
+from advisor.outputs.helm_values import helm_values_yaml
+from advisor.outputs.hpa import adapter_rules, hpa_object, hpa_yaml, patch_yaml
 from advisor.outputs.keda import keda_yaml
 from advisor.outputs.kubernetes import object_name, quantity
 from advisor.scaling.policy import Reference, ScalingPolicy
@@ -26,12 +27,76 @@ def advise(policy=POLICY, found=None):
     return recommend("heart", SLO, policy, found or capacity(), now=NOW, demand=Demand(500, "asked"))
 
 
-@pytest.mark.parametrize("version", ["1.27", "1.31", "1.34"])
+LATEST = int(kubernetes_validate.latest_version().split(".")[1])
+VERSIONS = [f"1.{minor}" for minor in range(29, LATEST + 1)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("adapter", [True, False])
-def test_the_hpa_is_valid_for_kubernetes(version, adapter):
+def test_what_is_written_is_valid_for_kubernetes(version, adapter):
+    """The HPA itself; the one that the patch leaves of an older one; the one that KEDA would make."""
     policy = replace(POLICY, metrics_adapter=adapter)
-    manifest = yaml.safe_load(hpa_yaml(advise(policy), policy))
+    advice = advise(policy)
+    manifest = yaml.safe_load(hpa_yaml(advice, policy))
     kubernetes_validate.validate(manifest, version, strict=True)
+
+    patch = yaml.safe_load(patch_yaml(advice, policy))
+    assert "scaleTargetRef" not in patch["spec"]
+    old = manifest | {"spec": {"scaleTargetRef": manifest["spec"]["scaleTargetRef"], "maxReplicas": 3}}
+    patched = old | patch | {"spec": old["spec"] | patch["spec"]}
+    assert patched == manifest
+
+    scaled = yaml.safe_load(keda_yaml(advice, policy))["spec"]
+    kubernetes_validate.validate(made_by_keda(scaled), version, strict=True)
+
+
+def made_by_keda(scaled):
+    """The HPA behind a ScaledObject: each trigger is a metric, external but for CPU."""
+    metrics = []
+    for trigger in scaled["triggers"]:
+        data, kind = trigger["metadata"], trigger["metricType"]
+        if trigger["type"] == "cpu":
+            target = {"type": kind, "averageUtilization": int(data["value"])}
+            source = {"name": "cpu", "container": data["containerName"], "target": target}
+            metrics.append({"type": "ContainerResource", "containerResource": source})
+        else:
+            target = {"type": kind, "averageValue": data["threshold"]}
+            metrics.append({"type": "External", "external": {"metric": {"name": "s0"}, "target": target}})
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "keda-hpa"},
+        "spec": {
+            "scaleTargetRef": scaled["scaleTargetRef"],
+            "minReplicas": scaled["minReplicaCount"],
+            "maxReplicas": scaled["maxReplicaCount"],
+            "metrics": metrics,
+            "behavior": scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"],
+        },
+    }
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_helm_values_are_by_the_keys_of_helm_create(adapter):
+    policy = replace(POLICY, metrics_adapter=adapter)
+    advice = advise(policy)
+    values = yaml.safe_load(helm_values_yaml(advice, policy))
+    spec = hpa_object(advice, policy)["spec"]
+    assert values["replicaCount"] == 10
+    scaled = values["autoscaling"]
+    assert (scaled["enabled"], scaled["minReplicas"], scaled["maxReplicas"]) == (True, 3, 20)
+    assert (scaled["metrics"], scaled["behavior"]) == (spec["metrics"], spec["behavior"])
+    assert scaled.get("targetCPUUtilizationPercentage") == (None if adapter else 94)
+
+
+def test_helm_values_without_a_signal_hold_the_count():
+    policy = replace(POLICY, metrics_adapter=False)
+    sleeping = capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS)
+    values = yaml.safe_load(helm_values_yaml(advise(policy, sleeping), policy))
+    assert values == {"replicaCount": 10, "autoscaling": {"enabled": False}}
+    nothing = replace(advise(policy, sleeping), replicas=None)
+    with pytest.raises(NotFound, match="no Helm values for 'heart': no signal can be scaled on"):
+        helm_values_yaml(nothing, policy)
 
 
 def test_the_hpa_holds_what_the_advice_says():
@@ -70,8 +135,18 @@ def test_without_a_request_cpu_is_held_in_cores():
 def test_the_comments_explain_every_number_and_hold_the_query_on_one_line():
     text = hpa_yaml(advise(), POLICY)
     comments = [line for line in text.splitlines() if line.startswith("#")]
-    assert any("70 req/s (65 to 75)" in line for line in comments)
-    assert any("500 req/s ÷ 65 req/s" in line for line in comments)
+    said = commented(text)
+    for name, value, why in (
+        ("capacity of a replica", "70 req/s", "by identification from 9000 requests in 180 s."),
+        ("its lower bound", "65 req/s", "the lower end of the 90% interval, up to 75"),
+        ("replicas", "10", "500 req/s ÷ 65 req/s"),
+        ("target, inference_requests_per_second", "45.45 req/s per replica", "the load itself: 65 req/s"),
+        ("minReplicas", "3", "one that serves and 2 that may fail."),
+        ("maxReplicas", "20", "the configured maximum."),
+        ("scale-down window", "300 s", "Kubernetes' default;"),
+        ("scale-up", "100 % or 4 pods each 15 s", "a rise is answered at once"),
+    ):
+        assert f"{name} {value}: {why}" in said
     assert (
         "# inference_requests_per_second is "
         'sum(rate(inference_request_duration_seconds_count{target="heart"}[1m]))' in comments
@@ -83,7 +158,7 @@ def commented(text):
 
 
 def test_manifests_with_queries_say_which_label_the_series_need():
-    for render in (hpa_yaml, keda_yaml):
+    for render in (hpa_yaml, patch_yaml, keda_yaml):
         assert 'The series need the label target="heart": set it in' in commented(render(advise(), POLICY))
     policy = replace(POLICY, metrics_adapter=False)  # scaled on CPU: no series of ours is asked for
     for render in (hpa_yaml, keda_yaml):
@@ -125,7 +200,7 @@ def test_a_scaled_object_on_cpu():
 def test_no_signal_no_manifest_but_the_reason():
     policy = replace(POLICY, metrics_adapter=False)
     advice = advise(policy, capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS))
-    for render in (hpa_yaml, keda_yaml):
+    for render in (hpa_yaml, patch_yaml, keda_yaml):
         with pytest.raises(NotFound, match="': no signal can be scaled on"):
             render(advice, policy)
 

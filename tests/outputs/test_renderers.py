@@ -8,7 +8,7 @@ from advisor.domain import Arrivals, Demand, PolicyOutcome, Refusal, Simulation
 from advisor.outputs.documents import stage_document
 from advisor.outputs.markdown import recommendation_markdown, run_markdown
 from advisor.outputs.table import recommendation_table, run_table, stages_table
-from advisor.outputs.words import share_words, slo_words
+from advisor.outputs.words import slo_words
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
 from tests.outputs.test_documents import run, stage
@@ -85,11 +85,6 @@ def test_a_volley_completes_at_no_rate():
 def test_a_title_longer_than_its_table_stays_on_one_line():
     one = run(target="127.0.0.1-8080-a-rather-long-path-of-a-model", capacity=None)
     assert shown(run_table(one), 100).splitlines()[0] == f"{one.target}: {one.scenario}"
-
-
-def test_shares_are_never_rounded_up_to_all():
-    assert share_words(0.99999) == "99.99 %"
-    assert share_words(1.0) == "100.00 %"
 
 
 def test_the_objective_in_words():

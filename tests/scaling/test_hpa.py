@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.scaling.hpa import (
+    USUAL,
     Controller,
+    Pods,
     Policy,
     Rules,
-    cpu_utilization,
+    Tolerances,
+    average,
     external_average,
-    pods_average,
-    within_tolerance,
+    utilization,
 )
 
 NO_WINDOW = Rules((Policy("Percent", 100, 15.0),), 0.0)
@@ -25,41 +27,62 @@ FREE = Rules((Policy("Percent", 100_000, 15.0), Policy("Pods", 100_000, 15.0)), 
 
 
 def test_200m_against_100m_doubles_and_50m_halves():
-    assert pods_average(total=4 * 200, target=100, ready=4) == 8
-    assert pods_average(total=4 * 50, target=100, ready=4) == 2
+    assert average(4 * 200, 100, Pods(4)) == 8
+    assert average(4 * 50, 100, Pods(4)) == 2
 
 
 @pytest.mark.parametrize(("ratio", "nothing"), [(1.1, True), (0.9, True), (1.11, False), (0.89, False)])
 def test_a_tenth_is_tolerated(ratio, nothing):
-    assert within_tolerance(ratio) is nothing
+    assert USUAL.within(ratio) is nothing
+
+
+def test_tolerances_of_one_autoscaler():
+    """As Kubernetes 1.33 was announced: 50 replicas at 90 % for 75 % become 60; at 80 % nothing is done,
+    unless the tolerance for scaling up is 0; one of 5 % for scaling down acts at 70 %."""
+    assert utilization(50 * 0.9, 1.0, 75, Pods(50)) == 60
+    assert utilization(50 * 0.8, 1.0, 75, Pods(50)) == 50
+    own = Tolerances(down=0.05, up=0.0)
+    assert utilization(50 * 0.8, 1.0, 75, Pods(50), own) == 54
+    assert utilization(50 * 0.7, 1.0, 75, Pods(50)) == 50
+    assert utilization(50 * 0.7, 1.0, 75, Pods(50), own) == 47
+    assert external_average(470, 10, 45, own) == 47
 
 
 def test_utilisation_is_a_truncated_percentage_of_the_request():
     # 3 pods with 0.5 cores each and a target of 60 %: 1.107 cores are 73.8 %, read as 73: 73/60·3 = 3.65
-    assert cpu_utilization(1.107, 0.5, 60, ready=3) == 4
-    assert cpu_utilization(0.99, 0.5, 60, ready=3) == 3  # 66 % is within the tolerance
+    assert utilization(1.107, 0.5, 60, Pods(3)) == 4
+    assert utilization(0.99, 0.5, 60, Pods(3)) == 3  # 66 % is within the tolerance
 
 
 def test_pods_that_are_not_ready_count_nothing_when_scaling_up():
     # 3 ready pods at 120 % of 60 %, 2 that start: without them ⌈2·3⌉ = 6, with them 72/60 → ⌈1.2·5⌉ = 6
-    assert cpu_utilization(3 * 1.2, 1.0, 60, ready=3, unready=2) == 6
+    assert utilization(3 * 1.2, 1.0, 60, Pods(3, unready=2)) == 6
     # at 68 % each, the starting pods bring the mean under the target: the direction would flip, no change
-    assert cpu_utilization(3 * 0.68, 1.0, 60, ready=3, unready=2) == 5
+    assert utilization(3 * 0.68, 1.0, 60, Pods(3, unready=2)) == 5
+    assert average(3 * 68, 60, Pods(3, unready=2)) == 5
 
 
 def test_missing_metrics_count_all_of_the_request_when_scaling_down():
     # 4 of 5 pods report 20 %; the fifth counts 100 %: mean 36 % of 60 → ⌈0.6·5⌉ = 3, not ⌈0.33·5⌉ = 2
-    assert cpu_utilization(4 * 0.2, 1.0, 60, ready=4, missing=1) == 3
+    assert utilization(4 * 0.2, 1.0, 60, Pods(4, missing=1)) == 3
+    # against a target above its request a pod counts the target: (0.8 + 1.5) / 5 is 46 of 150 %, ⌈0.31·5⌉ = 2
+    assert utilization(4 * 0.2, 1.0, 150, Pods(4, missing=1)) == 2
 
 
 def test_missing_metrics_count_nothing_when_scaling_up():
     # 4 of 5 report 90 %: with a zero for the fifth the mean is 72 %, ⌈1.2·5⌉ = 6
-    assert cpu_utilization(4 * 0.9, 1.0, 60, ready=4, missing=1) == 6
+    assert utilization(4 * 0.9, 1.0, 60, Pods(4, missing=1)) == 6
 
 
 def test_missing_pods_of_a_plain_metric_count_the_target_when_scaling_down():
-    assert pods_average(total=4 * 20, target=60, ready=4, missing=1) == math.ceil((80 + 60) / 60)
-    assert pods_average(total=4 * 75, target=60, ready=4, missing=1) == 5  # 300/60 = 5: as it is
+    assert average(4 * 20, 60, Pods(4, missing=1)) == math.ceil((80 + 60) / 60)
+    assert average(4 * 75, 60, Pods(4, missing=1)) == 5  # 300/60 = 5: as it is
+    assert average(4 * 60, 60, Pods(4, missing=1)) == 5  # the target itself asks for nothing
+
+
+def test_a_metric_of_no_ready_pod_has_failed():
+    assert utilization(0.0, 1.0, 60, Pods(0, unready=2)) is None
+    assert average(0.0, 60, Pods(0, missing=2)) is None
 
 
 def test_an_external_average_divides_the_total_whatever_is_ready():
@@ -143,6 +166,38 @@ def test_a_failed_metric_blocks_scaling_down_not_up():
     assert Controller(1, 100, FREE, NO_WINDOW).step(0.0, 5, [3, None]) == 5
     assert Controller(1, 100, FREE, NO_WINDOW).step(0.0, 5, [9, None]) == 9
     assert Controller(1, 100, FREE, NO_WINDOW).step(0.0, 5, [None]) == 5
+
+
+def test_a_failed_sync_leaves_no_recommendation_behind():
+    controller = Controller(1, 100, FREE, Rules(NO_WINDOW.policies, 60.0))
+    assert controller.step(0.0, 5, [5]) == 5
+    for now in (15.0, 30.0, 45.0):
+        assert controller.step(now, 5, [2, None]) == 5
+    assert controller.step(60.0, 5, [2, 3]) == 3  # the 5 of second 0 has left the window
+
+
+def test_a_restarted_controller_remembers_the_current_count():
+    """It records it before its first decision, so that a restart never scales down at once."""
+    controller = Controller(1, 100)
+    assert controller.step(0.0, 10, [3]) == 10
+    assert controller.step(285.0, 10, [3]) == 10
+    assert controller.step(300.0, 10, [3]) == 3
+
+
+def test_a_count_outside_of_the_bounds_goes_to_the_bound_at_once():
+    slow = Rules((Policy("Pods", 1, 60.0),), 300.0)
+    assert Controller(10, 20, slow, slow).step(0.0, 2, [3]) == 10
+    assert Controller(1, 20, slow, slow).step(0.0, 50, [45]) == 20
+
+
+def test_without_behavior_a_sync_doubles_or_goes_to_four():
+    controller = Controller(1, 1000, up=None)
+    now, current, seen = 0.0, 1, []
+    for _ in range(4):
+        current = controller.step(now, current, [500])
+        seen.append(current)
+        now += 15.0
+    assert seen == [4, 8, 16, 32]
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=80), st.integers(1, 5), st.integers(5, 60))

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.domain import AdviceStatus, Demand, Forecast, ForecastHorizon, Limit, Refusal
+from advisor.domain import AdviceStatus, Behaviour, Demand, Forecast, ForecastHorizon, Limit, Refusal
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
 from tests.scaling.advice import NOW, SLO, capacity
@@ -103,5 +103,30 @@ def test_a_forecast_is_given_its_replicas():
     assert advice.forecast.horizons[0].replicas == 15  # ⌈900 / 65⌉ + 1
 
 
-def test_a_longer_down_window_reaches_the_autoscaler():
-    assert advise(capacity(), down_window=1800).autoscaling.down_window_seconds == 1800
+REPLAYED = Behaviour(3, 6, 1800, "the floor", "twice the 3", "the cheapest")
+
+
+def test_what_a_replay_decided_reaches_the_autoscaler():
+    advice = advise(capacity(), demand=Demand(100, "asked"), behaviour=REPLAYED)
+    assert advice.autoscaling.behaviour == REPLAYED
+    assert (advice.replicas.minimum, advice.replicas.maximum) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("rps", "maximum", "words"), [(200, 10, "twice the 5"), (700, 20, "configured maximum")]
+)
+def test_a_demand_above_the_past_raises_the_maximum(rps, maximum, words):
+    found = advise(capacity(), demand=Demand(rps, "asked"), behaviour=REPLAYED).autoscaling.behaviour
+    assert found.maximum == maximum
+    assert words in found.why_maximum
+
+
+def test_more_replicas_that_may_fail_raise_the_minimum():
+    found = advise(capacity(), replace(POLICY, failure_tolerance=3), behaviour=REPLAYED).autoscaling.behaviour
+    assert (found.minimum, found.why_minimum) == (4, "one that serves and 3 that may fail")
+
+
+def test_a_count_is_judged_beside_the_advice():
+    advice = advise(capacity(), asked_replicas=5)
+    assert advice.fleet.rps == 4 * 65  # one may fail
+    assert advice.fleet.why in advice.reasons

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from advisor.demand.history import DemandHistory
-from advisor.domain import Limit
 from advisor.scaling.fluid import FluidServer
 from advisor.scaling.policy import ScalingPolicy
-from advisor.scaling.simulation import Setting, backtest, demand_steps, replay
+from advisor.scaling.simulation import Setting, demand_steps, replay
 from tests.scaling.advice import SLO, capacity, point
 
 POLICY = ScalingPolicy(max_replicas=40, startup_seconds=60, cpu_request_cores=1.0, cpu_limit_cores=1.0)
@@ -83,36 +82,6 @@ def test_a_runaway_is_said():
     found = replay(SERVER, [150.0] * 5760, Setting("x", in_flight=0.02, maximum=60), 60.0)
     assert found.most_replicas == 60
     assert not found.stable
-
-
-def test_the_advice_holds_and_cpu_70_does_not():
-    found = backtest(capacity(), SLO, POLICY, week())
-    names = [outcome.name for outcome in found.simulation.outcomes]
-    assert names == ["advised", "CPU 50 %", "CPU 70 %"]
-    ours, half, most = found.simulation.outcomes
-    assert ours.requests_within_slo >= 0.999
-    assert most.requests_within_slo < 0.95
-    assert ours.replica_hours < half.replica_hours
-    assert found.simulation.days == pytest.approx(7.0)
-    assert found.down_window in (300, 900, 1800)
-
-
-def test_without_cpu_there_is_no_cpu_baseline_and_cost_is_priced():
-    policy = replace(POLICY, cost_per_replica_hour=0.5)
-    today = Setting("today", rps=30.0, maximum=40)
-    found = backtest(capacity(cpu_cores=None), SLO, policy, week(2), today=today)
-    ours, theirs = found.simulation.outcomes
-    assert (ours.name, theirs.name) == ("advised", "today")
-    assert ours.cost == pytest.approx(0.5 * ours.replica_hours)
-    assert theirs.replica_hours > ours.replica_hours
-
-
-def test_nothing_to_simulate_is_none():
-    assert backtest(capacity(curve=()), SLO, POLICY, week(1)) is None
-    sleeping = capacity(cpu_cores=0.03, cpu_idle_cores=0.01, limited_by=Limit.WORKERS)
-    assert backtest(sleeping, SLO, replace(POLICY, metrics_adapter=False), week(1)) is None
-    short = DemandHistory(0.0, 60.0, np.full(30, 10.0), np.ones(30, bool))
-    assert backtest(capacity(), SLO, POLICY, short) is None
 
 
 def test_gaps_are_filled_before_the_replay():

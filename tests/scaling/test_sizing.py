@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.domain import Demand
+from advisor.scaling.behaviour import usual
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.sizing import replicas_for, size
 from tests.scaling.advice import capacity
@@ -23,19 +24,24 @@ def test_the_replicas_hold_the_demand_and_one_fewer_does_not(rps, lower, toleran
     assert count == 1 or (count - 1) * lower < rps * (1 + 1e-6)
 
 
+def sized(rps, policy, **more):
+    return size(capacity(), Demand(rps, "asked"), policy, usual(policy), **more)
+
+
 def test_the_sentence_holds_the_arithmetic():
-    replicas, warnings = size(capacity(), Demand(500, "asked"), ScalingPolicy(failure_tolerance=1), current=4)
+    replicas, warnings = sized(500, ScalingPolicy(failure_tolerance=1, cost_per_replica_hour=0.5), current=4)
     assert (replicas.recommended, replicas.minimum, replicas.maximum, replicas.current) == (9, 2, 20, 4)
     assert replicas.why == (
         "500 req/s ÷ 65 req/s a replica (lower bound of 70) = 7.69, so 8, + 1 that may fail, is 9."
     )
     assert warnings == ()
+    assert replicas.cost_per_hour == 4.5
 
 
 def test_the_configured_bounds_hold_and_say_so():
-    low, _ = size(capacity(), Demand(10, "asked"), ScalingPolicy(min_replicas=3))
+    low, _ = sized(10, ScalingPolicy(min_replicas=3))
     assert low.recommended == 3
     assert "configured minimum" in low.why
-    high, warnings = size(capacity(), Demand(900, "asked"), ScalingPolicy(max_replicas=5))
+    high, warnings = sized(900, ScalingPolicy(max_replicas=5))
     assert high.recommended == 5
     assert "they hold 325 of 900 req/s" in warnings[0]

@@ -27,6 +27,7 @@ from advisor.domain import (
     Window,
 )
 from advisor.service.advice import OLDEST, Advice, demand_of
+from advisor.service.whatif import Question
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import ProductionFit, Store
@@ -101,7 +102,7 @@ def test_without_a_run_it_is_refused_with_what_to_do(advice: Advice) -> None:
 def test_a_stated_demand_is_sized_by_the_lower_bound(advice: Advice, store: Store) -> None:
     store.runs.add(a_run("r1"))
 
-    found = advice.recommendation(a_target(), demand_rps=500, now=NOW)
+    found = advice.recommendation(a_target(), Question(demand_rps=500), now=NOW)
 
     assert found.status is AdviceStatus.OK
     assert found.replicas is not None
@@ -162,12 +163,12 @@ def test_production_answers_until_a_valid_run_does(advice: Advice, store: Store)
     watched(store, a_capacity(80.0))
     store.runs.add(a_run("doubtful", verdict="inconclusive", capacity=a_capacity(70.0)))
 
-    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+    found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
     assert isinstance(found.capacity, Capacity)
     assert (found.status, found.capacity.rps) == (AdviceStatus.OK, 80)
 
     store.runs.add(a_run("good", NOW - 60))
-    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+    found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
     assert isinstance(found.capacity, Capacity)
     assert found.capacity.rps == 100
 
@@ -194,7 +195,7 @@ def test_production_of_another_version_or_objective_is_not_used(
 def test_what_production_held_is_a_bound_where_it_tells_no_more(advice: Advice, store: Store) -> None:
     watched(store, Refusal("nothing limited the server", at_least=40.0))
 
-    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+    found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
 
     assert found.status is AdviceStatus.REFUSED
     assert "nothing limited the server" in found.reasons[0]
@@ -211,7 +212,7 @@ def test_a_capacity_that_production_has_left_is_stale(
     drift = Drift(1.42, 1e-9, drifted)
     watched(store, Refusal("too little traffic"), drift=drift, against=against)
 
-    found = advice.recommendation(a_target(), demand_rps=100, now=NOW)
+    found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
 
     left = against == "r1" and drifted
     assert found.status is (AdviceStatus.STALE if left else AdviceStatus.OK)
@@ -227,7 +228,7 @@ def test_another_objective_is_answered_by_the_server_found_in_production(
     model = ServerModel(Form.WORKERS, 1, (), np.full(400, 0.010))
     watched(store, a_capacity(90.0, saturation_rps=100.0), model=json.dumps(model.to_dict()).encode())
 
-    found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.2),)), now=NOW)
+    found = advice.recommendation(a_target(), Question(slo=Slo((LatencyBound(0.95, 0.2),))), now=NOW)
 
     assert isinstance(found.capacity, Capacity)
     assert 91 < found.capacity.rps < 100
@@ -237,7 +238,7 @@ def test_another_objective_is_answered_from_the_curve(advice: Advice, store: Sto
     store.runs.add(a_run("r1"))
 
     asked = Slo((LatencyBound(0.95, 0.05),))
-    found = advice.recommendation(a_target(), 450, asked, now=NOW)
+    found = advice.recommendation(a_target(), Question(450, asked), now=NOW)
 
     assert found.slo == asked
     assert isinstance(found.capacity, Capacity)
@@ -263,7 +264,7 @@ def test_beyond_the_curve_the_stored_server_answers(advice: Advice, store: Store
     store.runs.add(run)
     store.runs.put_fit(run, json.dumps(model.to_dict()).encode(), now=NOW)
 
-    found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.2),)), now=NOW)
+    found = advice.recommendation(a_target(), Question(slo=Slo((LatencyBound(0.95, 0.2),))), now=NOW)
 
     assert isinstance(found.capacity, Capacity)
     assert 91 < found.capacity.rps < 100
@@ -273,7 +274,7 @@ def test_beyond_the_curve_the_stored_server_answers(advice: Advice, store: Store
 def test_an_infeasible_objective_is_refused(advice: Advice, store: Store) -> None:
     store.runs.add(a_run("r1"))
 
-    found = advice.recommendation(a_target(), slo=Slo((LatencyBound(0.95, 0.01),)), now=NOW)
+    found = advice.recommendation(a_target(), Question(slo=Slo((LatencyBound(0.95, 0.01),))), now=NOW)
 
     assert found.status is AdviceStatus.REFUSED
     assert isinstance(found.capacity, Refusal)
@@ -329,7 +330,7 @@ def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, st
     assert found.simulation is not None
     assert found.simulation.outcomes[0].replica_hours > 72
     # Another objective was not replayed, and a new run makes the replay one of the past.
-    other = fresh.recommendation(target, slo=Slo((LatencyBound(0.95, 0.05),)), now=NOW + 60)
+    other = fresh.recommendation(target, Question(slo=Slo((LatencyBound(0.95, 0.05),))), now=NOW + 60)
     assert other.simulation is None
     assert other.forecast is not None
     store.runs.add(a_run("r2", NOW + 61))

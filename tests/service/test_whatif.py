@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from advisor.domain import Capacity, CurvePoint, Evidence, LatencyBound, Limit, Refusal, Slo
-from advisor.service.whatif import from_curve
+from advisor.scaling.policy import ScalingPolicy
+from advisor.service.whatif import AS_CONFIGURED, Question, from_curve
 
 MEASURED = Slo((LatencyBound(0.95, 0.3),))
 
@@ -76,6 +77,23 @@ def test_what_the_curve_does_not_tell_is_refused(slo: Slo) -> None:
     assert isinstance(found, Refusal)
     assert not found.infeasible
     assert "measure with that objective" in found.reason
+
+
+def test_first_tokens_that_held_are_known_to_hold_up_to_the_measured_capacity() -> None:
+    measured = Slo(MEASURED.latency, ttft=(LatencyBound(0.95, 0.2),))
+    looser = Slo((LatencyBound(0.95, 0.35),), ttft=(LatencyBound(0.9, 0.2),))
+    found = from_curve(CAPACITY, measured, looser)
+    assert isinstance(found, Capacity)
+    assert 60 < found.rps <= 80
+    tighter = Slo(MEASURED.latency, ttft=(LatencyBound(0.95, 0.1),))
+    assert isinstance(from_curve(CAPACITY, measured, tighter), Refusal)
+
+
+def test_a_question_amends_the_policy_only_where_it_asks() -> None:
+    policy = ScalingPolicy(startup_seconds=60.0, failure_tolerance=1, cost_per_replica_hour=2.0)
+    assert AS_CONFIGURED.amended(policy) == policy
+    asked = Question(startup_seconds=120.0, failure_tolerance=0).amended(policy)
+    assert asked == ScalingPolicy(startup_seconds=120.0, failure_tolerance=0, cost_per_replica_hour=2.0)
 
 
 def test_beyond_the_end_of_the_curve_nothing_is_claimed() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advisor.domain import Forecast, ForecastHorizon, Histogram, PolicyOutcome, Simulation, Window
+from advisor.domain import Behaviour, Forecast, ForecastHorizon, Histogram, PolicyOutcome, Simulation, Window
 from advisor.store import Outlook, Store
 from tests.store.same import same
 
@@ -107,7 +107,7 @@ def test_an_outlook_comes_back_and_is_replaced(store: Store) -> None:
     assert store.outlooks.get("heart") is None
 
     store.outlooks.put("heart", Outlook(1.0, None, None, "too short"))
-    found = Outlook(2.0, "r1", forecast, None, simulation, 900)
+    found = Outlook(2.0, "r1", forecast, None, simulation, Behaviour(2, 18, 900, "a", "b", "c"))
     store.outlooks.put("heart", found)
 
     assert store.outlooks.get("heart") == found
@@ -124,3 +124,7 @@ def test_newest(store: Store, packed: bool) -> None:
     newest = store.windows.newest("heart")
     assert newest is not None
     assert newest.start == START + 30
+    again = store.windows.newest("heart", since=START + 30)
+    assert again is not None
+    assert again.start == START + 30
+    assert store.windows.newest("heart", since=START + 31) is None

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, asked_objective
 from advisor.api.formats import MEDIA_TYPES, Format, written
-from advisor.domain import Recommendation
+from advisor.domain import Recommendation, Slo
 from advisor.outputs.documents import RecommendationDocument, recommendation_document
+from advisor.service.whatif import Question
+from advisor.units import parse_duration, parse_ratio
 
 router = APIRouter(
     prefix="/recommendations", tags=["recommendations"], dependencies=VIEWER, responses=PROBLEMS
 )
+
+
+def _readable(parse: Callable[[str], float]) -> AfterValidator:
+    """The text as it is, once it can be read: a mistake names its parameter."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None:
+            parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[str | None, _readable(parse_duration)]
+Ratio = Annotated[str | None, _readable(parse_ratio)]
 
 
 class WhatIf(BaseModel):
@@ -26,12 +44,44 @@ class WhatIf(BaseModel):
     demand_rps: float | None = Field(
         default=None, gt=0, lt=math.inf, description="req/s of the whole service"
     )
-    p50: str | None = Field(default=None, examples=["80ms"])
-    p90: str | None = None
-    p95: str | None = Field(default=None, examples=["150ms"])
-    p99: str | None = None
-    ttft_p95: str | None = None
-    error_ratio: str | None = Field(default=None, examples=["0.1%"])
+    replicas: int | None = Field(
+        default=None, ge=1, le=100_000, description="A count to judge: what it holds, how it would have done."
+    )
+    startup: Duration = Field(
+        default=None, examples=["45s"], description="From the decision to a replica that serves."
+    )
+    failure_tolerance: int | None = Field(default=None, ge=0, le=1000, description="Replicas that may fail.")
+    cost_per_replica_hour: float | None = Field(default=None, ge=0, lt=math.inf)
+    p50: Duration = Field(default=None, examples=["80ms"])
+    p75: Duration = None
+    p90: Duration = None
+    p95: Duration = Field(default=None, examples=["150ms"])
+    p99: Duration = None
+    p999: Duration = Field(default=None, alias="p99.9")
+    ttft_p50: Duration = None
+    ttft_p90: Duration = None
+    ttft_p95: Duration = None
+    ttft_p99: Duration = None
+    error_ratio: Ratio = Field(default=None, examples=["0.1%"])
+
+    def question(self, configured: Slo) -> Question:
+        """As the service takes it; an objective is amended from the configured one."""
+        terms = self.model_dump(by_alias=True, include=_OBJECTIVES)
+        return Question(
+            demand_rps=self.demand_rps,
+            slo=asked_objective(configured, **terms),
+            replicas=self.replicas,
+            startup_seconds=None if self.startup is None else parse_duration(self.startup),
+            cost_per_replica_hour=self.cost_per_replica_hour,
+            failure_tolerance=self.failure_tolerance,
+        )
+
+
+_OBJECTIVES = {
+    name
+    for name in WhatIf.model_fields
+    if name[0] == "p" or name.startswith("ttft_") or name == "error_ratio"
+}
 
 
 class WhatIfInFormat(WhatIf):
@@ -40,10 +90,11 @@ class WhatIfInFormat(WhatIf):
     format: Format = Format.JSON
 
 
-@router.get("")
-async def all_recommendations(advisor: AdvisorDep) -> list[RecommendationDocument]:
+@router.get("", response_model=list[RecommendationDocument])
+async def all_recommendations(advisor: AdvisorDep) -> Response:
     """Of every target, in the configuration's order."""
-    return [recommendation_document(item) for item in await advisor.recommendations()]
+    parts = [_json(advice) for advice in await advisor.recommendations()]
+    return Response(b"[" + b",".join(parts) + b"]", media_type="application/json")
 
 
 @router.get(
@@ -53,11 +104,11 @@ async def all_recommendations(advisor: AdvisorDep) -> list[RecommendationDocumen
 )
 async def recommendation(
     target: str, advisor: AdvisorDep, asked: Annotated[WhatIfInFormat, Query()]
-) -> RecommendationDocument | Response:
+) -> Response:
     """Of one target, as JSON, as a manifest, or as Markdown for people."""
-    found = await _ask(advisor, target, asked)
+    found = await ask(advisor, target, asked)
     if asked.format is Format.JSON:
-        return recommendation_document(found)
+        return Response(_json(found), media_type="application/json")
     return _written(advisor, found, asked.format)
 
 
@@ -66,13 +117,25 @@ async def recommendation(
 )
 async def hpa(target: str, advisor: AdvisorDep, asked: Annotated[WhatIf, Query()]) -> Response:
     """The `autoscaling/v2` HorizontalPodAutoscaler, ready for `kubectl apply -f -`."""
-    return _written(advisor, await _ask(advisor, target, asked), Format.HPA)
+    return _written(advisor, await ask(advisor, target, asked), Format.HPA)
 
 
-async def _ask(advisor: AdvisorDep, name: str, asked: WhatIf) -> Recommendation:
-    terms = asked.model_dump(exclude={"demand_rps", "format"})
-    slo = asked_objective(advisor.target(name).slo.slo(), **terms)
-    return await advisor.recommendation(name, demand_rps=asked.demand_rps, slo=slo)
+async def ask(advisor: AdvisorDep, name: str, asked: WhatIf) -> Recommendation:
+    """The answer to one question."""
+    return await advisor.recommendation(name, asked.question(advisor.target(name).slo.slo()))
+
+
+def _json(advice: Recommendation) -> bytes:
+    """Its document; the newest of each target is kept, because answers stay the same for a while."""
+    kept = _kept.get(advice.target)
+    if kept is not None and kept[0] is advice:
+        return kept[1]
+    text = recommendation_document(advice).model_dump_json().encode()
+    _kept[advice.target] = advice, text
+    return text
+
+
+_kept: dict[str, tuple[Recommendation, bytes]] = {}
 
 
 def _written(advisor: AdvisorDep, found: Recommendation, form: Format) -> Response:

@@ -19,6 +19,7 @@ from advisor.api.schemas import (
 )
 from advisor.domain import Run
 from advisor.errors import ConfigurationError
+from advisor.service.whatif import Question
 from advisor.units import format_seconds, parse_duration
 
 router = APIRouter(prefix="/targets", tags=["targets"], dependencies=VIEWER, responses=PROBLEMS)
@@ -74,7 +75,7 @@ async def capacity(
 ) -> CapacityCurveDocument:
     """The fitted server at every load: what a chart of latency over load needs."""
     slo = asked_objective(advisor.target(name).slo.slo(), p95=p95, p99=p99)
-    return CapacityCurveDocument.of(await advisor.recommendation(name, slo=slo))
+    return CapacityCurveDocument.of(await advisor.recommendation(name, Question(slo=slo)))
 
 
 async def _document(advisor: AdvisorDep, name: str, newest: Sequence[Run] = ()) -> TargetDocument:

@@ -20,6 +20,8 @@ from advisor.outputs.documents.models import (
     DisturbanceDocument,
     DriftDocument,
     EvidenceDocument,
+    ExplainedDocument,
+    FleetDocument,
     ForecastDocument,
     HorizonDocument,
     OutcomeDocument,
@@ -33,6 +35,7 @@ from advisor.outputs.documents.models import (
     StageDocument,
     VerdictDocument,
 )
+from advisor.scaling.explanation import explain
 from advisor.units import quantile_name
 
 
@@ -203,11 +206,7 @@ def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
     """What the plan asked for where it asked for one rate, else what was offered; a volley has no rate."""
     if stage.arrivals is domain.Arrivals.VOLLEY:
         return None
-    steady = stage.arrivals in (
-        domain.Arrivals.POISSON,
-        domain.Arrivals.GAMMA,
-        domain.Arrivals.CONSTANT,
-    )
+    steady = stage.arrivals in (domain.Arrivals.POISSON, domain.Arrivals.GAMMA, domain.Arrivals.CONSTANT)
     return stage.rate if steady else finite(offered)
 
 
@@ -263,6 +262,8 @@ def recommendation_document(advice: domain.Recommendation) -> RecommendationDocu
         simulation=_simulation(advice.simulation) if advice.simulation else None,
         forecast=_forecast(advice.forecast) if advice.forecast else None,
         warnings=list(advice.warnings),
+        fleet=_fleet(advice.fleet) if advice.fleet else None,
+        explained=[ExplainedDocument(name=n.name, value=n.value, why=n.why) for n in explain(advice)],
         admission=_admission(capacity.admission)
         if isinstance(capacity, domain.Capacity) and capacity.admission is not None
         else None,
@@ -292,6 +293,22 @@ def _replicas(replicas: domain.Replicas) -> ReplicasDocument:
         minimum=replicas.minimum,
         maximum=replicas.maximum,
         why=replicas.why,
+        cost_per_hour=replicas.cost_per_hour,
+    )
+
+
+def _fleet(fleet: domain.Fleet) -> FleetDocument:
+    return FleetDocument(
+        replicas=fleet.replicas,
+        rps=fleet.rps,
+        interval=fleet.interval,
+        why=fleet.why,
+        latency={quantile_name(quantile): seconds for quantile, seconds in fleet.latency.items()},
+        within_slo=fleet.within_slo,
+        days=fleet.days,
+        minutes_within_slo=fleet.minutes_within_slo,
+        requests_within_slo=fleet.requests_within_slo,
+        cost_per_hour=fleet.cost_per_hour,
     )
 
 
@@ -319,7 +336,7 @@ def _autoscaling(autoscaling: domain.Autoscaling) -> AutoscalingDocument:
         elasticity=finite(chosen.elasticity),
         target_rps=autoscaling.target_rps,
         secondary=_signal(autoscaling.secondary) if autoscaling.secondary else None,
-        down_window_seconds=autoscaling.down_window_seconds,
+        down_window_seconds=autoscaling.behaviour.down_window_seconds,
     )
 
 

@@ -156,6 +156,32 @@ class ReplicasDocument(Document):
     minimum: int
     maximum: int
     why: str
+    cost_per_hour: float | None = None
+
+
+class FleetDocument(Document):
+    """The count that was asked about: what it holds, how it answers at the demand (`latency`, `within_slo`),
+    and how it would have done over the last `days`.
+    """
+
+    replicas: int
+    rps: float
+    interval: tuple[float, float]
+    why: str
+    latency: dict[str, float]
+    within_slo: float | None
+    days: float | None
+    minutes_within_slo: float | None
+    requests_within_slo: float | None
+    cost_per_hour: float | None
+
+
+class ExplainedDocument(Document):
+    """A number of the answer, and the sentence that explains it."""
+
+    name: str
+    value: str
+    why: str
 
 
 class SignalDocument(Document):
@@ -265,5 +291,7 @@ class RecommendationDocument(Document):
     simulation: SimulationDocument | None
     forecast: ForecastDocument | None
     warnings: list[str]
+    fleet: FleetDocument | None = None
+    explained: list[ExplainedDocument] = []
     admission: AdmissionDocument | None = None
     drift: DriftDocument | None = None

@@ -22,6 +22,7 @@ from advisor.errors import (
 from advisor.service.app import Advisor
 from advisor.service.bus import News, RunEvent
 from advisor.service.options import RunOptions
+from advisor.service.whatif import Question
 from tests.integration.service.conftest import Configure, virtual_server
 from tests.servers.postgres import new_database, postgres_server
 
@@ -253,7 +254,7 @@ def test_a_capacity_run_finds_the_capacity_and_advises(configure: Configure) -> 
                     if isinstance(ended.capacity, Capacity):
                         break
                 found = await advisor.recommendation("sleepy")
-                bigger = await advisor.recommendation("sleepy", demand_rps=100)
+                bigger = await advisor.recommendation("sleepy", Question(demand_rps=100))
 
                 assert isinstance(ended.capacity, Capacity), ended.capacity
                 assert 0.3 * truth < ended.capacity.rps < 1.3 * truth
