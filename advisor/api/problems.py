@@ -104,58 +104,74 @@ def meaning(name: str) -> str:
     )
 
 
+async def _advisor_error(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, AdvisorError)
+    return respond(of_error(error, request.url.path))
+
+
+async def _http_error(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)
+    detail = str(error.detail)
+    if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"nothing is served at {request.url.path}"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method} is not served at {request.url.path}" + (
+            f", but {allowed} is" if allowed else ""
+        )
+    return respond(of_status(error.status_code, detail, instance=request.url.path), error.headers)
+
+
+async def _invalid_request(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)
+    mistakes = [
+        ValidationProblem(
+            location=".".join(str(part) for part in mistake["loc"]),
+            detail=str(mistake["msg"]).removeprefix("Value error, "),
+        )
+        for mistake in error.errors()
+    ]
+    problem = Problem(
+        type="/problems/invalid-request",
+        title="Invalid request",
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        detail="; ".join(f"{mistake.location}: {mistake.detail}" for mistake in mistakes),
+        instance=request.url.path,
+        errors=mistakes,
+    )
+    return respond(problem)
+
+
+async def _store_error(request: Request, error: Exception) -> ProblemResponse:
+    _log.error("%s %s: the store failed", request.method, request.url.path, exc_info=error)
+    detail = f"the store does not answer: {str(error).splitlines()[0]}"
+    return respond(of_status(HTTPStatus.SERVICE_UNAVAILABLE, detail, instance=request.url.path))
+
+
+async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = f"this should not happen: {type(error).__name__}"
+    return respond(
+        of_status(500, detail, instance=request.url.path, hint="the traceback is in the service's log")
+    )
+
+
+_HANDLERS = {
+    AdvisorError: _advisor_error,
+    HTTPException: _http_error,
+    RequestValidationError: _invalid_request,
+    SQLAlchemyError: _store_error,
+    Exception: _unexpected,
+}
+
+
+async def answer(request: Request, error: Exception) -> ProblemResponse:
+    """The problem document of any error."""
+    handler = next(handler for kind, handler in _HANDLERS.items() if isinstance(error, kind))
+    return await handler(request, error)
+
+
 def install(app: FastAPI) -> None:
     """Handlers for every error that a route or the framework raises."""
-
-    async def advisor_error(request: Request, error: Exception) -> ProblemResponse:
-        assert isinstance(error, AdvisorError)
-        return respond(of_error(error, request.url.path))
-
-    async def http_error(request: Request, error: Exception) -> ProblemResponse:
-        assert isinstance(error, HTTPException)
-        detail = str(error.detail)
-        if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
-            detail = f"nothing is served at {request.url.path}"
-        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "")
-            detail = f"{request.method} is not served at {request.url.path}" + (
-                f", but {allowed} is" if allowed else ""
-            )
-        return respond(of_status(error.status_code, detail, instance=request.url.path), error.headers)
-
-    async def invalid_request(request: Request, error: Exception) -> ProblemResponse:
-        assert isinstance(error, RequestValidationError)
-        mistakes = [
-            ValidationProblem(
-                location=".".join(str(part) for part in mistake["loc"]),
-                detail=str(mistake["msg"]).removeprefix("Value error, "),
-            )
-            for mistake in error.errors()
-        ]
-        problem = Problem(
-            type="/problems/invalid-request",
-            title="Invalid request",
-            status=HTTPStatus.UNPROCESSABLE_ENTITY,
-            detail="; ".join(f"{mistake.location}: {mistake.detail}" for mistake in mistakes),
-            instance=request.url.path,
-            errors=mistakes,
-        )
-        return respond(problem)
-
-    async def store_error(request: Request, error: Exception) -> ProblemResponse:
-        _log.error("%s %s: the store failed", request.method, request.url.path, exc_info=error)
-        detail = f"the store does not answer: {str(error).splitlines()[0]}"
-        return respond(of_status(HTTPStatus.SERVICE_UNAVAILABLE, detail, instance=request.url.path))
-
-    async def unexpected(request: Request, error: Exception) -> ProblemResponse:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        detail = f"this should not happen: {type(error).__name__}"
-        return respond(
-            of_status(500, detail, instance=request.url.path, hint="the traceback is in the service's log")
-        )
-
-    app.add_exception_handler(AdvisorError, advisor_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid_request)
-    app.add_exception_handler(SQLAlchemyError, store_error)
-    app.add_exception_handler(Exception, unexpected)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)

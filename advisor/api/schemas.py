@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from advisor.capacity.knee import knee
 from advisor.domain import Capacity, Recommendation, Refusal, Run, RunStatus, Window
 from advisor.outputs.documents import (
     CapacityDocument,
@@ -84,6 +85,12 @@ class SessionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     token: str
+
+
+class SessionDocument(BaseModel):
+    """What the token allows: `viewer` or `operator`."""
+
+    role: Literal["viewer", "operator"]
 
 
 class RunSummary(BaseModel):
@@ -177,7 +184,10 @@ class TargetDocument(BaseModel):
 
 
 class CapacityCurveDocument(BaseModel):
-    """The capacity and the fitted server at several loads, ascending; both null before the first run."""
+    """The capacity and the fitted server at several loads, ascending; both null before the first run.
+
+    `knee_rps`: where throughput over mean latency is highest.
+    """
 
     target: str
     status: str
@@ -185,6 +195,7 @@ class CapacityCurveDocument(BaseModel):
     slo: SloDocument
     capacity: CapacityDocument | None
     refusal: RefusalDocument | None
+    knee_rps: float | None
     curve: list[CurvePointDocument]
 
     @classmethod
@@ -199,6 +210,7 @@ class CapacityCurveDocument(BaseModel):
             slo=slo_document(advice.slo),
             capacity=capacity_document(known) if known else None,
             refusal=refusal_document(capacity) if isinstance(capacity, Refusal) else None,
+            knee_rps=knee(known.curve) if known else None,
             curve=curve_documents(known) if known else [],
         )
 

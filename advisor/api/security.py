@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from advisor.api import problems
 from advisor.errors import ConfigurationError
 from advisor.settings import ApiSettings
 
-COOKIE = "advisor_token"  # of the page: a browser cannot add a header to a navigation or an event stream
+COOKIE = "advisor_token"  # to read with: a browser cannot add a header to a navigation or an event stream
 
 _SHORTEST_TOKEN = 16  # characters: off loopback anyone may guess, as fast as the service answers
 
@@ -33,6 +33,14 @@ class Role(IntEnum):
     NONE = 0
     VIEWER = 1  # reads
     OPERATOR = 2  # starts and aborts runs
+
+
+class Acting(StrEnum):
+    """What it takes to start and abort runs: nothing, the operator's token, or no way there is."""
+
+    OPEN = "open"
+    TOKEN = "token"  # noqa: S105 - a word
+    NOBODY = "nobody"
 
 
 def is_loopback(host: str) -> bool:
@@ -82,6 +90,13 @@ class Access:
         return cls(viewer, operator, loopback, frozenset(name.lower() for name in api.hosts))
 
     @property
+    def acting(self) -> Acting:
+        """What it takes to start and abort runs."""
+        if self.is_open:
+            return Acting.OPEN
+        return Acting.TOKEN if self.operator_token is not None else Acting.NOBODY
+
+    @property
     def is_open(self) -> bool:
         """No token is set: whoever reaches the service may use it."""
         return self.viewer_token is None and self.operator_token is None
@@ -122,9 +137,14 @@ _bearer = HTTPBearer(auto_error=False, description="A viewer's or an operator's 
 def role_of(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
 ) -> Role:
-    """The role of a request, by its Authorization header or else the page's cookie."""
+    """The role of a request, by its Authorization header, or to read with by the page's cookie.
+
+    A cookie changes nothing: a browser adds it by itself, a header only a script of ours does.
+    """
     access: Access = request.app.state.access
-    return access.role(credentials.credentials if credentials else request.cookies.get(COOKIE))
+    if credentials is not None:
+        return access.role(credentials.credentials)
+    return access.role(request.cookies.get(COOKIE) if request.method in _SAFE_METHODS else None)
 
 
 def require(needed: Role) -> Callable[..., None]:

@@ -62,6 +62,6 @@ def test_nested_findings_become_rows():
 
 
 def test_text_in_a_template_is_escaped():
-    html = render.page("signin.html", static="<x>")
+    html = render.page("signin.html", root="<x>", acting="open")
     assert "<x>" not in html
     assert "&lt;x&gt;" in html

@@ -1,94 +1,254 @@
-"""The page and the reports, for people."""
+"""The pages and the reports, for people: they work without a script, which only makes them live."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, now
-from advisor.api.schemas import RunSummary, Scenario, SessionRequest
+from advisor.api import problems
+from advisor.api.dependencies import AdvisorDep, now
+from advisor.api.formats import Format, written
+from advisor.api.routes.recommendations import WhatIf, ask
+from advisor.api.schemas import RunSummary, Scenario, SessionDocument, SessionRequest
 from advisor.api.security import COOKIE, Access, Role, role_of
-from advisor.api.web import render
+from advisor.api.web import render, views
+from advisor.api.web.glance import Glance, State, glance
 from advisor.api.web.report import report_page
-from advisor.domain import Capacity, Recommendation, RunStatus
-from advisor.outputs.documents import recommendation_document, run_document
+from advisor.domain import Capacity, Recommendation, Run, RunStatus
+from advisor.outputs.documents import (
+    StageDocument,
+    curve_documents,
+    recommendation_document,
+    run_document,
+    stored_stage_document,
+)
 from advisor.outputs.words import slo_words
 
-router = APIRouter(responses=PROBLEMS, include_in_schema=False)
-
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 _REPORT = _SECURITY | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-_RUNS = 30
+_RUNS = 30  # in a list
+_EVENTS = 8
+_LIVE = 3600.0  # s of windows
+_DAY = 86400.0
+
+
+class _Page(APIRoute):
+    """Its errors are pages too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As the base, which would answer with a problem document."""
+        handle = super().get_route_handler()
+
+        async def as_page(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:  # noqa: BLE001 - told, and logged where it is ours
+                told = await problems.answer(request, error)
+                return _html(
+                    "error.html", request, status=told.status_code, problem=json.loads(bytes(told.body))
+                )
+
+        return as_page
+
+
+def _html(template: str, request: Request, *, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+    """`root` leads from the page's own folder to the service's."""
+    access: Access = request.app.state.access
+    html = render.page(
+        template,
+        root="../" * (request.url.path.count("/") - 1),
+        acting=access.acting,
+        signed_in=not access.is_open,
+        scenarios=get_args(Scenario),
+        now=dt.datetime.now(dt.UTC),
+        **values,
+    )
+    return HTMLResponse(html, status, headers=_SECURITY)
+
+
+def _sign_in(request: Request) -> HTMLResponse:
+    """Nobody knows who asks."""
+    return _html("signin.html", request, status=HTTPStatus.UNAUTHORIZED)
+
+
+router = APIRouter(include_in_schema=False, route_class=_Page)
+RoleDep = Annotated[Role, Depends(role_of)]
 
 
 @router.get("/")
-async def index(advisor: AdvisorDep, role: Annotated[Role, Depends(role_of)]) -> HTMLResponse:
-    """All targets with what is advised, and the newest runs; a form for the token where one is needed."""
+async def index(request: Request, advisor: AdvisorDep, role: RoleDep) -> HTMLResponse:
+    """All targets with what each needs, and the newest runs; a form for the token where one is needed."""
     if role is Role.NONE:
-        return HTMLResponse(render.page("signin.html", static="static"), headers=_SECURITY)
-    runs = [RunSummary.of(run, now()) for run in await advisor.runs(limit=_RUNS)]
-    targets = [await _target(advisor, advice, runs) for advice in await advisor.recommendations()]
-    html = render.page(
-        "index.html",
-        static="static",
-        operator=role is Role.OPERATOR,
-        now=dt.datetime.now(dt.UTC),
-        scenarios=get_args(Scenario),
-        targets=targets,
+        return _sign_in(request)
+    newest = await advisor.runs(limit=_RUNS)
+    targets = [await _line(advisor, advice, newest) for advice in await advisor.recommendations()]
+    states = {state: sum(target["glance"].state is state for target in targets) for state in State}
+    return _html("index.html", request, targets=targets, states=states, runs=[_shown(run) for run in newest])
+
+
+@router.get("/targets/{name}/page.html")
+async def target_page(
+    name: str, request: Request, advisor: AdvisorDep, role: RoleDep, asked: Annotated[WhatIf, Query()]
+) -> HTMLResponse:
+    """One target: what it holds, what is advised and why, what if, what it does now, its runs."""
+    if role is Role.NONE:
+        return _sign_in(request)
+    settings = advisor.target(name)
+    own = await advisor.recommendation(name)
+    question = asked.model_dump(exclude_none=True)
+    advice = await ask(advisor, name, asked) if question else own
+    runs = await advisor.runs(target=name, limit=_RUNS)
+    capacity = advice.capacity if isinstance(advice.capacity, Capacity) else None
+    at = now()
+    windows = await advisor.windows(name, at - _LIVE, at)
+    seen = await advisor.demand(name, at - _DAY, at)
+    replicas = own.replicas
+    count = (replicas.current or replicas.recommended) if replicas else None
+    held = count * capacity.interval[0] if capacity and count else None
+    scaled = advice.autoscaling
+    return _html(
+        "target.html",
+        request,
+        target=settings,
+        **await _line(advisor, own, runs),
+        asked=question,
+        asked_objective=slo_words(advice.slo),
+        advice=recommendation_document(advice),
+        sliders=views.sliders(advice, frozenset(WhatIf.model_fields)),
+        chart=render.capacity_chart(
+            capacity,
+            advice.slo,
+            await _evidence(advisor, capacity),
+            target_rps=scaled.target_rps if scaled else None,
+            banded=True,
+        ),
+        curve=curve_documents(capacity) if capacity else [],
+        manifests={
+            form: written(advice, form, advisor.settings) for form in (Format.HPA, Format.KEDA) if scaled
+        },
+        demand_chart=views.demand_chart(seen, advice.forecast, held, at),
+        window_charts=list(views.window_charts(windows, advice.slo)),
+        windows=windows[-12:],
         runs=[_shown(run) for run in runs],
+        schedule=advisor.next_runs(name),
+        events=await advisor.events(name, limit=_EVENTS),
     )
-    return HTMLResponse(html, headers=_SECURITY)
 
 
-@router.get("/runs/{run_id}/report.html", dependencies=VIEWER)
-async def report(run_id: str, advisor: AdvisorDep) -> HTMLResponse:
+@router.get("/targets/{name}/compare.html")
+async def compare_page(
+    name: str, baseline: str, candidate: str, request: Request, advisor: AdvisorDep, role: RoleDep
+) -> HTMLResponse:
+    """Two runs of a target beside each other, and whether the capacity changed."""
+    if role is Role.NONE:
+        return _sign_in(request)
+    found = [await advisor.full_run(run_id) for run_id in (baseline, candidate)]
+    documents = [run_document(run) for run in found]
+    return _html(
+        "compare.html",
+        request,
+        name=advisor.target(name).name,
+        runs=[_shown(run) for run in found],
+        documents=documents,
+        pair=views.pair(found[0], found[1], (documents[0].stages, documents[1].stages)),
+    )
+
+
+@router.get("/runs/{run_id}/page.html")
+async def run_page(run_id: str, request: Request, advisor: AdvisorDep, role: RoleDep) -> HTMLResponse:
+    """One run: live while it is under way, then how it ended."""
+    if role is Role.NONE:
+        return _sign_in(request)
+    run = await advisor.run(run_id)
+    document = run_document(run, await advisor.stages(run_id), now=now())
+    capacity = run.capacity if isinstance(run.capacity, Capacity) else None
+    return _html(
+        "run.html",
+        request,
+        run=_shown(run),
+        running=run.status is RunStatus.RUNNING,
+        document=document,
+        objective=slo_words(run.slo),
+        chart=render.capacity_chart(capacity, run.slo, document.stages),
+    )
+
+
+@router.get("/runs/{run_id}/report.html")
+async def report(run_id: str, request: Request, advisor: AdvisorDep, role: RoleDep) -> HTMLResponse:
     """One run as a page that stands alone."""
+    if role is Role.NONE:
+        return _sign_in(request)
     run = await advisor.run(run_id)
     html = report_page(run, run_document(run, await advisor.stages(run_id)))
     return HTMLResponse(html, headers=_REPORT)
 
 
-@router.post("/session", status_code=HTTPStatus.NO_CONTENT)
 async def session(asked: SessionRequest, request: Request) -> Response:
-    """Keep a valid token in a cookie that scripts cannot read and other sites cannot send."""
+    """Keep a valid token in a cookie to read with, which scripts cannot read and other sites cannot send."""
     access: Access = request.app.state.access
-    if access.role(asked.token) is Role.NONE:
+    role = access.role(asked.token)
+    if role is Role.NONE:
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "this token is not known here")
-    response = Response(status_code=HTTPStatus.NO_CONTENT)
+    response = Response(
+        SessionDocument(role="operator" if role is Role.OPERATOR else "viewer").model_dump_json(),
+        media_type="application/json",
+    )
     response.set_cookie(
         COOKIE, asked.token, httponly=True, samesite="strict", secure=request.url.scheme == "https"
     )
     return response
 
 
-async def _target(advisor: AdvisorDep, advice: Recommendation, runs: list[RunSummary]) -> dict[str, Any]:
-    own = [run for run in runs if run.target == advice.target]
-    if not own:
-        own = [RunSummary.of(run, now()) for run in await advisor.runs(target=advice.target, limit=2)]
+# Scripts ask for it: its errors are problem documents.
+router.add_api_route("/session", session, methods=["POST"], route_class_override=APIRoute)
+
+
+async def _line(advisor: AdvisorDep, advice: Recommendation, newest: tuple[Run, ...]) -> dict[str, Any]:
+    """What a target's line says; `newest`: runs at hand, newest first, of any target."""
+    own = [run for run in newest if run.target == advice.target]
+    own = own or list(await advisor.runs(target=advice.target, limit=2))
+    running = next((run for run in own if run.status is RunStatus.RUNNING), None)
     last = next((run for run in own if run.status is not RunStatus.RUNNING), None)
-    capacity = advice.capacity if isinstance(advice.capacity, Capacity) else None
+    seen: Glance = glance(advice, running, last)
+    run_id = advice.capacity.evidence.run_id if isinstance(advice.capacity, Capacity) else None
+    evidence = next((run for run in own if run.run_id == run_id), None)
+    if evidence is None and run_id is not None:
+        evidence = await advisor.run(run_id)
     return {
         "name": advice.target,
         "objective": slo_words(advice.slo),
-        "advice": recommendation_document(advice),
-        "running": next((run for run in own if run.status is RunStatus.RUNNING), None),
+        "own": recommendation_document(advice),
+        "glance": seen,
+        "running": _shown(running) if running else None,
         "last": _shown(last) if last else None,
-        "chart": render.capacity_chart(capacity, advice.slo),
+        "evidence_run": _shown(evidence) if evidence else None,
     }
 
 
-def _shown(run: RunSummary) -> dict[str, Any]:
+async def _evidence(advisor: AdvisorDep, capacity: Capacity | None) -> list[StageDocument]:
+    """The stages that the capacity rests on."""
+    if capacity is None or capacity.evidence.run_id is None:
+        return []
+    return [stored_stage_document(stage) for stage in await advisor.stages(capacity.evidence.run_id)]
+
+
+def _shown(run: Run) -> dict[str, Any]:
     """With the one word that its badge shows: the verdict of a run that came to its end, else its status."""
     ended_well = run.verdict is not None and run.status is RunStatus.DONE
-    word = run.verdict.status if run.verdict and ended_well else run.status.value
-    return {**dict(run), "verdict_or_status": word}
+    word = run.verdict.status.value if run.verdict and ended_well else run.status.value
+    interval = run.capacity.interval if isinstance(run.capacity, Capacity) else None
+    return {**dict(RunSummary.of(run, now())), "word": word, "interval": interval}

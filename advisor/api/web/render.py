@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from advisor.api.web.charts import Curve, latency_chart
-from advisor.domain import Capacity, CurvePoint, Slo
+from advisor.api.web.charts import Curve, Mark, latency_chart
+from advisor.capacity.knee import knee
+from advisor.domain import Capacity, Slo
 from advisor.outputs.documents import StageDocument
 from advisor.units import format_seconds, quantile_name
 
@@ -59,39 +61,70 @@ def ago(moment: dt.datetime | None, now: dt.datetime) -> str:
     return f"{words} ago" if away >= 0 else f"in {words}"
 
 
+def ago_at(at: float, now: dt.datetime) -> str:
+    """As `ago`, of Unix seconds."""
+    return ago(dt.datetime.fromtimestamp(at, dt.UTC), now)
+
+
+def time_of_day(at: float) -> str:
+    """`14:05:15` of Unix seconds, in UTC."""
+    return f"{dt.datetime.fromtimestamp(at, dt.UTC):%H:%M:%S}"
+
+
 def words(name: str) -> str:
     """`single thread` of `single_thread`."""
     return name.replace("_", " ").replace("cpu", "CPU").replace("gpu", "GPU")
 
 
 def capacity_chart(
-    capacity: Capacity | None, slo: Slo, stages: list[StageDocument] | None = None
+    capacity: Capacity | None,
+    slo: Slo,
+    stages: Sequence[StageDocument] = (),
+    *,
+    target_rps: float | None = None,
+    banded: bool = False,
 ) -> Markup | None:
-    """The fitted latency at the objective's quantile over load, and what stages measured."""
+    """The fitted latency at the objective's quantile over load, and what stages measured.
+
+    `target_rps`: the load of a replica that the autoscaler holds; with it the knee is marked. `banded`: the
+    curve as it would be at either end of the capacity's interval, as a shade.
+    """
     bound = slo.latency[0] if slo.latency else None
     quantile = bound.quantile if bound else 0.95
-    points = [] if capacity is None else _points(capacity.curve, quantile)
     name = quantile_name(quantile)
-    measured = [
-        (stage.rate, value)
-        for stage in stages or ()
-        if stage.arrivals in {"poisson", "constant"}
-        and stage.rate
-        and (value := getattr(stage, name.replace(".", "_"), None)) is not None
-    ]
+    points = [] if capacity is None else curve_points(capacity, quantile)
+    band = (capacity.interval[0] / capacity.rps, capacity.interval[1] / capacity.rps) if capacity else None
+    bend = knee(capacity.curve) if capacity and target_rps else None
+    marks = [Mark(bend, f"knee {figure(bend)}", "knee")] if bend else []
+    if target_rps:
+        marks.append(Mark(target_rps, f"autoscaler {figure(target_rps)}", "target"))
     return latency_chart(
-        [Curve(name, points)] if points else [],
-        measured=measured,
+        [Curve(name, points, band if banded else None)] if points else [],
+        measured=measured_points(stages, quantile),
         bound=bound.seconds if bound else None,
         capacity=capacity.rps if capacity else None,
         interval=capacity.interval if capacity else None,
+        marks=marks,
         title=f"{name} of the latency over the load of one replica",
     )
 
 
-def _points(curve: tuple[CurvePoint, ...], quantile: float) -> list[tuple[float, float]]:
+def measured_points(stages: Sequence[StageDocument], quantile: float) -> list[tuple[float, float]]:
+    """(req/s, s) of the stages of one steady load."""
+    name = quantile_name(quantile).replace(".", "_")
+    return [
+        (stage.rate, value)
+        for stage in stages
+        if stage.arrivals in {"poisson", "constant"}
+        and stage.rate
+        and (value := getattr(stage, name, None)) is not None
+    ]
+
+
+def curve_points(capacity: Capacity, quantile: float) -> list[tuple[float, float]]:
+    """(req/s, s) of the fitted server at a quantile."""
     found = []
-    for point in curve:
+    for point in capacity.curve:
         nearest = min(point.quantiles, key=lambda q: abs(q - quantile), default=None)
         if nearest is not None and abs(nearest - quantile) < 1e-6:
             found.append((point.rate, point.quantiles[nearest]))
@@ -120,9 +153,8 @@ def _make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        figure=figure, rate=rate, seconds=seconds, percent=percent, clock=clock, ago=ago, words=words
-    )
+    filters = (figure, rate, seconds, percent, clock, ago, ago_at, time_of_day, words)
+    environment.filters.update({function.__name__: function for function in filters})
     return environment
 
 

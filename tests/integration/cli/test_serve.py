@@ -261,7 +261,7 @@ def test_the_page_without_script(client):
     answer = client.get("/")
     assert "sleeper" in answer.text
     assert "p95 ≤ 150 ms" in answer.text
-    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
 
 
 def test_tokens_and_roles(config, tmp_path):
@@ -284,12 +284,14 @@ def test_tokens_and_roles(config, tmp_path):
         assert "Sign in" in client.get("/").text
         assert "sleeper" not in client.get("/").text
         problem(client.post("/session", json={"token": "wrong"}), 401)
-        cookie = client.post("/session", json={"token": "look"}).headers["set-cookie"]
+        signed_in = client.post("/session", json={"token": "touch"})
+        assert signed_in.json() == {"role": "operator"}
+        cookie = signed_in.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         page = client.get("/").text  # the client has kept the cookie
         assert "sleeper" in page
-        assert "<button" not in page
+        problem(client.post("/targets/sleeper/runs", json={"scenario": "smoke"}), 401)  # it reads alone
 
 
 def test_off_loopback_with_a_token(config, tmp_path):

@@ -1,81 +1,147 @@
-// The page works without this file, as a table that is read once. Here it becomes live.
-"use strict";
+// The pages work without this file, as text that is read once. Here they become live, and can act.
+import { follow } from "./run.js";
 
-const seconds = (s) => s == null ? "–" : s < 0.9995 ? `${(s * 1e3).toPrecision(3)} ms` : s < 120 ? `${s.toPrecision(3)} s` : `${Math.round(s / 60)} min`;
-const rate = (r) => r == null ? "–" : `${Number(r.toPrecision(3))}/s`;
+const { root, acting } = document.body.dataset;
+const KEPT = "advisor-operator-token"; // of this tab alone
+const EVERY = 15000; // ms between two looks at the service
+const PATIENCE = 250; // ms that a question must stand before it is asked
 
-function notify(text, bad) {
-  const box = document.getElementById("notice");
-  box.textContent = text;
-  box.className = bad ? "notice bad" : "notice";
-  box.hidden = !text;
+const byId = (id) => document.getElementById(id);
+
+function notify(text, bad = false) {
+  byId("notice").textContent = text;
+  byId("notice").classList.toggle("bad", bad);
 }
 
-async function send(path, body) {
-  const answer = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body ?? {}),
-  });
-  const text = await answer.text();
-  const document_ = text ? JSON.parse(text) : {};
-  if (!answer.ok) throw new Error([document_.detail, document_.hint].filter(Boolean).join(" — "));
-  return document_;
-}
-
-// ------------------------------------------------------------------ live progress, one stream for each run
-const streams = new Map();
-
-function follow() {
-  for (const box of document.querySelectorAll(".progress[data-run]")) {
-    if (!streams.has(box.dataset.run)) open(box.dataset.run);
+// ------------------------------------------------------------------------------------------ asking the service
+class Refused extends Error {
+  constructor(status, problem) {
+    super([problem.detail ?? `HTTP ${status}`, problem.hint].filter(Boolean).join(": "));
+    this.status = status;
   }
 }
 
-function open(run) {
-  const source = new EventSource(`runs/${run}/events`);
-  streams.set(run, source);
-  const show = (values) => {
-    const box = document.querySelector(`.progress[data-run="${run}"]`);
-    if (!box) return;
-    for (const [key, value] of Object.entries(values)) {
-      const place = box.querySelector(`[data-field="${key}"]`);
-      if (place) place.textContent = value;
-    }
-    if (values.share != null) box.querySelector(".bar > i").style.width = `${Math.min(100, 100 * values.share)}%`;
-  };
-  const on = (kind, handle) => source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
-  let search = false, began = 0, length = null, now = 0, errors = 0; // of a search, the budget is all that is known
-  on("started", (data) => { search = ["capacity", "stress"].includes(data.scenario); length = data.budget; });
-  on("stage_start", (data) => {
-    if (!search) { began = now; length = data.seconds; }
-    show({ stage: data.name, asked: ["poisson", "constant"].includes(data.arrivals) ? rate(data.rate) : data.arrivals });
+async function send(path, body = {}) {
+  const token = sessionStorage.getItem(KEPT);
+  const answer = await fetch(root + path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
+    body: JSON.stringify(body),
   });
-  on("second", (data) => {
-    for (const [outcome, count] of Object.entries(data.counts)) if (outcome !== "ok") errors += count;
-    now = data.end;
-    show({
-      completed: rate(data.completed_rps), p95: seconds(data.p95), in_flight: data.in_flight, errors,
-      left: length == null ? "–" : seconds(Math.max(0, began + length - now)),
-      share: length == null ? null : (now - began) / length,
-    });
-  });
-  on("fitting", () => show({ stage: "computing the answer", share: 1 }));
-  on("done", () => { source.close(); streams.delete(run); refresh(); });
-  source.onerror = () => { if (source.readyState === EventSource.CLOSED) streams.delete(run); };
+  const found = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(answer.status, found);
+  return found;
 }
 
-// ------------------------------------------------------------------ the rest of the page, read anew now and then
+// As send, with the operator's token, which is asked for where it is missing or wrong. Null: the person gave up.
+async function act(path, body) {
+  let objection = "";
+  for (;;) {
+    if (acting === "token" && !sessionStorage.getItem(KEPT) && !(await askToken(objection))) return null;
+    try {
+      return await send(path, body);
+    } catch (error) {
+      if (acting !== "token" || ![401, 403].includes(error.status)) throw error;
+      sessionStorage.removeItem(KEPT);
+      objection = error.message;
+    }
+  }
+}
+
+function askToken(objection) {
+  const dialog = byId("token");
+  const form = dialog.querySelector("form");
+  form.reset();
+  dialog.querySelector(".error").textContent = objection;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    form.onsubmit = () => sessionStorage.setItem(KEPT, form.token.value);
+    dialog.onclose = () => { form.reset(); resolve(sessionStorage.getItem(KEPT) !== null); };
+  });
+}
+
+// ------------------------------------------------------------------ the live sections, read anew from the service
+let looking = null;
+
 async function refresh() {
-  if (document.activeElement?.matches(".actions select, .actions input")) return; // a person is choosing
-  const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-  if (!fresh) return;
-  const opened = new Set([...document.querySelectorAll("details[open][id]")].map((item) => item.id));
-  document.querySelector("main").replaceWith(fresh);
-  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
-  follow();
+  looking?.abort();
+  looking = new AbortController();
+  let answer, fresh;
+  try {
+    answer = await fetch(location.href, { signal: looking.signal });
+    fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch (error) {
+    if (error.name !== "AbortError") notify("The service does not answer. What you see is from before.", true);
+    return;
+  }
+  if (!answer.ok) {
+    notify(fresh.getElementById("problem")?.textContent ?? `The service answers ${answer.status}.`, true);
+    return;
+  }
+  if (byId("notice").classList.contains("bad")) notify("");
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const now = fresh.getElementById(old.id);
+    if (now && !isRead(old)) swap(old, now);
+  }
+  follow(root, refresh);
+}
+
+function isRead(section) {
+  const chosen = getSelection();
+  return !chosen.isCollapsed && section.contains(chosen.anchorNode);
+}
+
+function swap(old, now) {
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const place = focused && [...old.querySelectorAll(focused.tagName)].indexOf(focused);
+  for (const open of old.querySelectorAll("details[open][id]")) now.querySelector(`#${open.id}`)?.setAttribute("open", "");
+  for (const chosen of old.querySelectorAll("input:checked")) {
+    const same = now.querySelector(`input[name="${chosen.name}"][value="${CSS.escape(chosen.value)}"]`);
+    if (same) same.checked = true;
+  }
+  if (now.dataset.say !== old.dataset.say) byId("said").textContent = now.dataset.say ?? "";
+  old.replaceWith(now);
+  if (focused) now.querySelectorAll(focused.tagName)[place]?.focus({ preventScroll: true });
+}
+
+// -------------------------------------------------------------------------------------------- buttons and dialogs
+const actions = {
+  close: (button) => button.closest("dialog").close(),
+
+  start(button) {
+    const dialog = byId("start");
+    dialog.querySelector("form").reset();
+    dialog.querySelector(".error").textContent = "";
+    dialog.querySelector("[data-field=target]").textContent = dialog.dataset.target = button.dataset.target;
+    fit(dialog);
+    dialog.showModal();
+  },
+
+  async abort(button) {
+    if (!(await act(`runs/${button.dataset.run}/abort`))) return;
+    notify(`The run on ${button.dataset.name} is being stopped; what it measured is kept.`);
+    await refresh();
+  },
+
+  async copy(button) {
+    const text = byId(button.dataset.from);
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      notify("Copied.");
+    } catch { // not a secure context: leave the last step to the person
+      getSelection().selectAllChildren(text);
+      notify("Selected: press Ctrl+C to copy it.");
+    }
+  },
+};
+
+// Only the fields that the scenario knows.
+function fit(dialog) {
+  const scenario = dialog.querySelector("select").value;
+  for (const label of dialog.querySelectorAll("[data-for]")) {
+    label.hidden = !label.dataset.for.split(" ").includes(scenario);
+  }
 }
 
 document.addEventListener("click", async (event) => {
@@ -83,17 +149,7 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   button.disabled = true;
   try {
-    if (button.dataset.action === "start") {
-      const scenario = button.parentElement.querySelector("select").value;
-      const given = button.parentElement.querySelector(".rate");
-      const asked = given.hidden || !given.value ? {} : { rate: Number(given.value) };
-      const run = await send(`targets/${button.dataset.target}/runs`, { scenario, ...asked });
-      notify(`${scenario} run ${run.run_id} on ${button.dataset.target} has begun`);
-    } else {
-      await send(`runs/${button.dataset.run}/abort`);
-      notify(`run ${button.dataset.run} is being stopped; what it measured is kept`);
-    }
-    await refresh();
+    await actions[button.dataset.action](button);
   } catch (error) {
     notify(error.message, true);
   } finally {
@@ -101,23 +157,92 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-// A capacity run finds its own rates, and a smoke test needs none.
-document.addEventListener("change", (event) => {
-  if (!event.target.matches(".actions select")) return;
-  event.target.parentElement.querySelector(".rate").hidden = ["capacity", "smoke"].includes(event.target.value);
+byId("start")?.addEventListener("change", (event) => fit(event.currentTarget));
+byId("start")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const dialog = event.currentTarget;
+  const shown = [...dialog.querySelectorAll("label:not([hidden]) :is(input, select)")];
+  const asked = Object.fromEntries(shown.filter((input) => input.value).map((input) => [input.name, input.value]));
+  try {
+    const run = await act(`targets/${dialog.dataset.target}/runs`, asked);
+    if (!run) return;
+    dialog.close();
+    notify(`The ${run.scenario} run ${run.run_id} on ${run.target} has begun.`);
+    await refresh();
+  } catch (error) {
+    dialog.querySelector(".error").textContent = error.message;
+  }
 });
 
-document.addEventListener("submit", async (event) => {
-  const form = event.target.closest("form.sign-in");
-  if (!form) return;
+document.querySelector("[data-form=sign-in]")?.addEventListener("submit", async (event) => {
   event.preventDefault();
+  const token = event.target.token.value;
   try {
-    await send("session", { token: form.token.value });
+    const { role } = await send("session", { token });
+    if (role === "operator") sessionStorage.setItem(KEPT, token);
     location.reload();
   } catch (error) {
     notify(error.message, true);
   }
 });
 
-follow();
-setInterval(() => { if (!document.hidden) refresh(); }, 15000);
+// ------------------------------------------------------------------------------------------------------- what if
+const scales = {
+  demand: {
+    at: (share, low, high) => low + share * (high - low),
+    share: (value, low, high) => (value - low) / (high - low),
+    text: (value) => String(Number(value.toPrecision(3))),
+    value: (text) => Number(text),
+  },
+  bound: { // latencies are seen as ratios
+    at: (share, low, high) => low * (high / low) ** share,
+    share: (value, low, high) => Math.log(value / low) / Math.log(high / low),
+    text: (value) => (value < 0.9995 ? `${Number((value * 1e3).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} s`),
+    value(text) {
+      const [, number, unit] = /^\s*([\d.]+)\s*(ms|s)?\s*$/.exec(text) ?? [];
+      return Number(number) / (unit === "ms" ? 1e3 : 1);
+    },
+  },
+};
+
+function place(range) {
+  const field = byId(range.dataset.for);
+  const [low, high] = [Number(range.dataset.low), Number(range.dataset.high)];
+  const share = scales[range.dataset.kind].share(scales[range.dataset.kind].value(field.value), low, high);
+  if (Number.isFinite(share)) range.value = 1000 * Math.min(1, Math.max(0, share));
+  range.setAttribute("aria-valuetext", field.value);
+}
+
+let asking = 0;
+const question = document.querySelector("[data-form=what-if]");
+question?.querySelectorAll("[type=range]").forEach(place);
+question?.addEventListener("input", ({ target }) => {
+  const range = target.type === "range" ? target : question.querySelector(`[data-for="${target.id}"]`);
+  const field = byId(range.dataset.for);
+  if (target === range) {
+    field.value = scales[range.dataset.kind].text(
+      scales[range.dataset.kind].at(range.value / 1000, Number(range.dataset.low), Number(range.dataset.high)));
+    range.setAttribute("aria-valuetext", field.value);
+  } else {
+    place(range);
+  }
+  field.dataset.own = "false";
+  clearTimeout(asking);
+  asking = setTimeout(ask, PATIENCE);
+});
+question?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
+});
+
+// The address is the question: what is shown can be shared, and is the answer of the service to it.
+function ask() {
+  if (!question.checkValidity()) return;
+  const asked = [...question.querySelectorAll("[name][data-own=false]")].map((field) => [field.name, field.value]);
+  history.replaceState(null, "", `${location.pathname}?${new URLSearchParams(asked)}`);
+  refresh();
+}
+
+document.documentElement.classList.add("live");
+follow(root, refresh);
+setInterval(() => { if (!document.hidden && !document.querySelector("dialog[open]")) refresh(); }, EVERY);
