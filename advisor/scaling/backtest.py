@@ -15,7 +15,7 @@ from advisor.scaling.fluid import FluidServer
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import choose
 from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
-from advisor.scaling.simulation import Setting, demand_steps, priced, replay
+from advisor.scaling.simulation import SHORTEST, Setting, demand_steps, priced, replay
 from advisor.scaling.target import load_target
 from advisor.units import format_share
 
@@ -55,7 +55,7 @@ def backtest(
     The cheapest down-window that keeps 99.9 % of the requests in good minutes is taken; where none does, the
     best one with the lowest minimum that does. None where no curve or no signal is there to simulate.
     """
-    if not capacity.curve or not slo.latency or len(history) * history.step < 3600.0:
+    if not capacity.curve or not slo.latency or history.seconds < SHORTEST:
         return None
     server = FluidServer(capacity, slo)
     demand, days = demand_steps(history)

@@ -8,6 +8,7 @@ from advisor.demand.history import DemandHistory
 from advisor.domain import Capacity, CurvePoint, Demand, Fleet, Slo
 from advisor.scaling.fluid import FluidServer
 from advisor.scaling.policy import ScalingPolicy
+from advisor.scaling.simulation import SHORTEST
 from advisor.units import format_seconds, format_share, quantile_name
 
 _LONGEST = 7 * 86400.0
@@ -45,7 +46,7 @@ def fleet(
             latency = _latency(capacity, slo, each) if each < server.saturation else {}
             words.append(_at_demand(each, latency, within))
     days = minutes = requests = None
-    if server is not None and history is not None and len(history) * history.step >= 3600.0:
+    if server is not None and history is not None and history.seconds >= SHORTEST:
         days, minutes, requests = past(server, count, history)
         words.append(
             f"over the last {days:.3g} days {format_share(minutes)} of minutes would have held the objective"

@@ -18,6 +18,7 @@ from advisor.scaling.target import METRIC_LAG_SECONDS
 _MINUTE = 4  # syncs
 _AVERAGED = 4  # syncs in the rate's window
 _LONGEST = 7 * 86400.0
+SHORTEST = 3600.0  # s of demand that tell anything of an autoscaler
 
 
 @dataclass(frozen=True, slots=True)

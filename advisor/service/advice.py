@@ -26,7 +26,7 @@ from advisor.domain import (
 )
 from advisor.scaling.policy import Reference, ScalingPolicy
 from advisor.scaling.recommend import recommend
-from advisor.scaling.simulation import Setting, priced
+from advisor.scaling.simulation import SHORTEST, Setting, priced
 from advisor.service import fits
 from advisor.service.versions import recomputed
 from advisor.service.whatif import AS_CONFIGURED, Question
@@ -265,6 +265,8 @@ class Advice:
             asked_replicas=question.replicas,
             **_replayed(basis, asked, policy, configured),
         )
+        if found.simulation is None and found.autoscaling is not None:
+            found = replace(found, reasons=(*found.reasons, *_no_replay(basis, question)))
         found = replace(found, warnings=(*basis.doubts, *found.warnings, *warnings), drift=basis.drift)
         return _drifted(found, basis.drift) if basis.drift is not None and basis.drift.drifted else found
 
@@ -324,6 +326,15 @@ def _replayed(basis: Basis, asked: Slo, policy: ScalingPolicy, configured: Scali
         return {}
     simulation = priced(outlook.simulation, policy.cost_per_replica_hour)
     return {"simulation": simulation, "behaviour": outlook.behaviour}
+
+
+def _no_replay(basis: Basis, question: Question) -> tuple[str, ...]:
+    """Why no replay on past demand stands in the answer, where there could be one."""
+    if basis.history is None or basis.history.seconds < SHORTEST:
+        return ()
+    if replace(question, demand_rps=None, replicas=None, cost_per_replica_hour=None) != AS_CONFIGURED:
+        return ("The replay on past demand is left out: it is of the target as configured.",)
+    return ("The replay on past demand is not ready yet: a running advisor computes it in the background.",)
 
 
 def demand_of(

@@ -329,13 +329,65 @@ def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, st
     assert {horizon.name for horizon in found.forecast.horizons} >= {"next hour", "next day"}
     assert found.simulation is not None
     assert found.simulation.outcomes[0].replica_hours > 72
-    # Another objective was not replayed, and a new run makes the replay one of the past.
-    other = fresh.recommendation(target, Question(slo=Slo((LatencyBound(0.95, 0.05),))), now=NOW + 60)
-    assert other.simulation is None
-    assert other.forecast is not None
+    assert found.autoscaling is not None
+    assert found.autoscaling.behaviour.why_maximum.startswith("twice the")
+    # Another demand or price is answered with the replay, another objective or start-up was not replayed.
+    priced = fresh.recommendation(target, Question(90.0, replicas=3, cost_per_replica_hour=2.0), now=NOW + 60)
+    assert priced.simulation is not None
+    assert priced.simulation.outcomes[0].cost == 2 * found.simulation.outcomes[0].replica_hours
+    assert priced.replicas is not None
+    assert priced.replicas.cost_per_hour == 2 * priced.replicas.recommended
+    assert priced.fleet is not None
+    assert priced.fleet.days == pytest.approx(3.0, abs=0.01)
+    for question in (
+        Question(slo=Slo((LatencyBound(0.95, 0.05),))),
+        Question(startup_seconds=600.0),
+        Question(failure_tolerance=2),
+    ):
+        other = fresh.recommendation(target, question, now=NOW + 60)
+        assert other.simulation is None
+        assert other.forecast is not None
+        assert "left out: it is of the target as configured" in other.reasons[-1]
+    # A new run makes the replay one of the past.
     store.runs.add(a_run("r2", NOW + 61))
-    assert fresh.recommendation(target, now=NOW + 62).simulation is None
+    newest = fresh.recommendation(target, now=NOW + 62)
+    assert newest.simulation is None
+    assert "not ready yet" in newest.reasons[-1]
     assert fresh.due(target, now=NOW + 62) is not None
+
+
+def test_a_question_changes_what_it_asks_about(advice: Advice, store: Store) -> None:
+    store.runs.add(a_run("r1"))
+
+    found = advice.recommendation(
+        a_target(), Question(500, replicas=5, failure_tolerance=2, cost_per_replica_hour=0.5), now=NOW
+    )
+
+    assert found.replicas is not None
+    assert (found.replicas.recommended, found.replicas.minimum) == (8, 3)  # 500 / 90 and 2
+    assert found.replicas.cost_per_hour == 4.0
+    assert found.fleet is not None
+    assert (found.fleet.replicas, found.fleet.rps) == (5, 270.0)
+    slow = advice.recommendation(a_target(), Question(500, startup_seconds=600.0), now=NOW)
+    assert slow.autoscaling is not None
+    assert "10 min 38 s of reaction" in slow.autoscaling.chosen.why
+
+
+def test_production_is_renewed_by_what_is_new(advice: Advice, store: Store) -> None:
+    """What a renewed answer rests on is what a new advisor would read."""
+    store.runs.add(a_run("r1"))
+    target = a_target()
+    for minute in range(300):
+        window = Window(NOW + 60 * minute, NOW + 60 * (minute + 1), {"ok": 60.0 * (100 + minute)})
+        store.windows.append({"heart": window})
+        if minute % 60 == 0:
+            advice.renew(target, now=NOW + 60 * (minute + 1))
+    end = NOW + 60 * 300
+    advice.renew(target, now=end)
+
+    fresh = Advice(AdvisorSettings(targets=[target]), store, advice._workers)
+
+    assert advice.recommendation(target, now=end) == fresh.recommendation(target, now=end)
 
 
 def test_an_answer_is_kept_until_it_is_old_or_a_run_ends(advice: Advice, store: Store) -> None:
