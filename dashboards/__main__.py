@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dashboards import capacity
+from dashboards import demand, loadtests, model, overview, server
 from dashboards.common import to_json
 
 FOLDER = Path(__file__).parent / "json"
-DASHBOARDS = {"capacity.json": capacity.build}
+DASHBOARDS = {
+    "overview.json": overview.build,
+    "server.json": server.build,
+    "model.json": model.build,
+    "load-tests.json": loadtests.build,
+    "demand.json": demand.build,
+}
 
 
 def main() -> None:

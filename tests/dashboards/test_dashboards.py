@@ -1,24 +1,48 @@
-"""The committed dashboards are what their Python builds, and every panel says what it shows."""
+"""The committed dashboards are what their Python builds; Grafana's schemas and linter have no objection."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from dashboards.__main__ import DASHBOARDS, FOLDER
-from dashboards.common import COLUMNS, PLUGIN_VERSION, to_json
+from dashboards.common import COLUMNS, PLUGIN_VERSION, SCHEMA_VERSION, to_json
 from exporters import names
 
 ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "tests" / "fixtures" / "grafana"
 FILES = sorted(DASHBOARDS)
+UNITS = {"none", "s", "h", "reqps", "percentunit", "bytes", "Bps", "watt"}  # ids of Grafana's value formats
+COUNTERS = sorted(
+    {metric.name for metric in vars(names).values() if getattr(metric, "type", "") == "counter"}
+    | {
+        f"{metric.name}_{part}"
+        for metric in vars(names).values()
+        if getattr(metric, "type", "") == "histogram"
+        for part in ("bucket", "sum", "count")
+    }
+)
+
+
+def dashboard(name: str) -> dict:
+    return json.loads((FOLDER / name).read_text())
 
 
 def panels(name: str) -> list[dict]:
-    return json.loads((FOLDER / name).read_text())["panels"]
+    return [panel for panel in dashboard(name)["panels"] if panel["type"] != "row"]
+
+
+def expressions(name: str) -> Iterator[tuple[str, str]]:
+    for panel in panels(name):
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -26,51 +50,177 @@ def test_committed_file_is_current(name):
     assert (FOLDER / name).read_text() == to_json(DASHBOARDS[name]()), "run `make dashboards`"
 
 
+def test_no_other_file_is_provisioned():
+    assert sorted(path.name for path in FOLDER.iterdir()) == FILES
+    assert len({dashboard(name)["uid"] for name in FILES}) == len(FILES)
+    assert len({dashboard(name)["title"] for name in FILES}) == len(FILES)
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_ids_are_unique_and_nothing_overflows(name):
-    ids = [panel["id"] for panel in panels(name)]
-    assert sorted(ids) == list(range(1, len(ids) + 1))
-    cells: set[tuple[int, int]] = set()
-    for panel in panels(name):
+def test_ids_are_unique_and_no_panel_lies_over_another_or_leaves_a_hole(name):
+    everything = dashboard(name)["panels"]
+    assert [panel["id"] for panel in everything] == list(range(1, len(everything) + 1))
+    taken: dict[tuple[int, int], str] = {}
+    for panel in everything:
         position = panel["gridPos"]
+        assert position["x"] >= 0, panel["title"]
         assert position["x"] + position["w"] <= COLUMNS, panel["title"]
-        own = {
-            (x, y)
-            for x in range(position["x"], position["x"] + position["w"])
-            for y in range(position["y"], position["y"] + position["h"])
-        }
-        assert not own & cells, f"{panel['title']} lies over another panel"
-        cells |= own
+        for x in range(position["x"], position["x"] + position["w"]):
+            for y in range(position["y"], position["y"] + position["h"]):
+                assert (x, y) not in taken, f"{panel['title']} lies over {taken[x, y]}"
+                taken[x, y] = panel["title"]
+    bottom = max(y for _, y in taken) + 1
+    assert set(taken) == {(x, y) for x in range(COLUMNS) for y in range(bottom)}, "a hole in the page"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_panel_explains_itself(name):
+    titles = [panel["title"] for panel in dashboard(name)["panels"]]
+    assert len(titles) == len(set(titles))
     for panel in panels(name):
-        assert panel["title"]
-        assert panel["description"]
+        assert panel["description"].endswith("."), panel["title"]
         assert panel["pluginVersion"] == PLUGIN_VERSION
-        assert panel["fieldConfig"]["defaults"]["unit"]
         assert panel["datasource"]["uid"] == "${datasource}"
         assert panel["targets"]
+        units = [panel["fieldConfig"]["defaults"]["unit"]]
+        for override in panel["fieldConfig"]["overrides"]:
+            units += [found["value"] for found in override["properties"] if found["id"] == "unit"]
+        assert set(units) <= UNITS, panel["title"]
+        refs = [target["refId"] for target in panel["targets"]]
+        assert len(refs) == len(set(refs)), panel["title"]
         for target in panel["targets"]:
             assert target["datasource"]["uid"] == "${datasource}"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_queries_keep_to_the_target_and_rate_counters_over_the_scrape_interval(name):
-    counters = {metric.name for metric in vars(names).values() if getattr(metric, "type", "") == "counter"}
-    for panel in panels(name):
+def test_linter_the_dashboard(name):
+    """template-datasource, template-on-time-change-reload, uneditable."""
+    found = dashboard(name)
+    assert found["editable"] is False
+    assert found["schemaVersion"] == SCHEMA_VERSION
+    variables = found["templating"]["list"]
+    assert variables[0]["name"] == "datasource"
+    assert variables[0]["label"] == "Data source"
+    for variable in variables[1:]:
+        assert variable["refresh"] == 2  # when the time range changes
+        assert variable["datasource"]["uid"] == "${datasource}"
+        assert variable["label"]
+    assert found["links"][0]["tags"] == found["tags"] == ["capacity-advisor"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_linter_the_queries(name):
+    """target-rate-interval, target-counter-agg, and target-job by the label that identifies a target here."""
+    chosen = 'target=~"$target"' if name == "overview.json" else 'target="$target"'
+    for title, expr in expressions(name):
+        for selector in re.findall(r"\w+\{([^}]*)\}", expr):
+            assert chosen in selector, (title, expr)
+        for metric, selector in re.findall(r"\b(inference_\w+)\{([^}]*)\}", expr):
+            assert 'namespace=~"$namespace"' in selector, (title, expr)
+            if metric in COUNTERS:
+                rated = rf"rate\({metric}\{{{re.escape(selector)}\}}\[\$__rate_interval\]\)"
+                assert re.search(rated, expr), (title, expr)
+        assert re.findall(r"\[[^]]*\]", expr) == ["[$__rate_interval]"] * expr.count("["), (title, expr)
+        assert "inference_" not in re.sub(r"\binference_\w+\{", "", expr).replace(
+            '"inference_in_flight"', ""
+        ), f"a selector is missing: {expr}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_variable_is_used_and_every_used_one_is_there(name):
+    found = dashboard(name)
+    known = {variable["name"] for variable in found["templating"]["list"]}
+    text = json.dumps({"panels": found["panels"], "annotations": found["annotations"]})
+    used = set(re.findall(r"\$\{?([a-z]+)\b", text)) - {"value", "field"}
+    queries = json.dumps(found["templating"])
+    assert used <= known
+    assert known <= used | set(re.findall(r"\$\{?([a-z]+)\b", queries)) | {"namespace", "target"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_links_lead_to_dashboards_that_exist(name):
+    uids = {dashboard(other)["uid"] for other in FILES}
+    linked = re.findall(r"/d/([\w-]+)", json.dumps(dashboard(name)))
+    assert set(linked) <= uids
+    if name == "overview.json":
+        assert linked == ["capacity-advisor-server"]
+
+
+# ----------------------------------------------------------------------------------------- Grafana's schemas
+
+
+def schema(kind: str) -> dict:
+    return _any_value(json.loads((SCHEMAS / f"{kind}.jsonschema.json").read_text()))
+
+
+def _any_value(node: object) -> object:
+    """Their "any" is written as an object."""
+    if isinstance(node, dict):
+        if (
+            node.get("type") == "object"
+            and node.get("additionalProperties") == {}
+            and "properties" not in node
+        ):
+            return {}
+        return {key: _any_value(value) for key, value in node.items()}
+    return [_any_value(item) for item in node] if isinstance(node, list) else node
+
+
+def faults(found: dict) -> list[str]:
+    """All that Grafana's schemas object to."""
+    messages = [error.message for error in jsonschema.Draft7Validator(schema("dashboard")).iter_errors(found)]
+    query = jsonschema.Draft7Validator({**schema("prometheus"), "$ref": "#/definitions/Dataquery"})
+    for panel in found["panels"]:
+        if panel["type"] == "row":
+            continue
+        kind = schema(panel["type"].replace("-", ""))
+        for part, value in (
+            ("Options", panel.get("options")),
+            ("FieldConfig", panel["fieldConfig"]["defaults"].get("custom")),
+        ):
+            if value is not None and part in kind["definitions"]:
+                validator = jsonschema.Draft7Validator({**kind, "$ref": f"#/definitions/{part}"})
+                messages += [f"{panel['title']}: {error.message}" for error in validator.iter_errors(value)]
         for target in panel["targets"]:
-            expr = target["expr"]
-            for selector in re.findall(r"\w+\{([^}]*)\}", expr):
-                assert 'target="$target"' in selector, expr
-            for counter in counters:
-                if counter in expr:
-                    assert re.search(rf"rate\({counter}\{{[^}}]*\}}\[\$__rate_interval\]\)", expr), expr
+            messages += [f"{panel['title']}: {error.message}" for error in query.iter_errors(target)]
+    return messages
 
 
-def test_prometheus_configuration_and_rules_are_valid():
+@pytest.mark.parametrize("name", FILES)
+def test_grafanas_schemas_accept_it(name):
+    assert faults(dashboard(name)) == []
+
+
+def test_grafanas_schemas_would_object():
+    found = dashboard("model.json")
+    panel = next(panel for panel in found["panels"] if panel["type"] == "trend")
+    panel["options"]["xFeild"] = "rate"
+    panel["fieldConfig"]["defaults"]["custom"]["showPoints"] = "sometimes"
+    panel["targets"][0]["format"] = "tables"
+    found["graphTooltip"] = 7
+    assert len(faults(found)) == 4
+
+
+# ---------------------------------------------------------------------------------------- rules, provisioning
+
+
+def test_prometheus_configuration_is_valid_and_loads_both_files_of_rules():
     folder = ROOT / "dashboards" / "prometheus"
-    for command in (["check", "config", "--syntax-only", "prometheus.yml"], ["check", "rules", "rules.yaml"]):
-        done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(
+        ["promtool", "check", "config", "--syntax-only", "prometheus.yml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    assert config["rule_files"] == ["rules.yaml", "alerts.yaml"]
+
+
+def test_provisioned_data_source_tells_the_scrape_interval():
+    """$__rate_interval is four of them."""
+    folder = ROOT / "dashboards" / "provisioning"
+    source = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"][0]
+    config = yaml.safe_load((ROOT / "dashboards" / "prometheus" / "prometheus.yml").read_text())
+    assert source["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
