@@ -34,7 +34,9 @@ from advisor.outputs.documents import run_document
 from advisor.outputs.table import run_table
 from advisor.service.app import Advisor
 from advisor.service.options import RunOptions
+from advisor.service.versions import run_before
 from advisor.settings import AdvisorSettings, LimitSettings, load
+from advisor.store import StageSummary, Store
 from advisor.units import quantile_name
 
 T = TypeVar("T")
@@ -136,8 +138,13 @@ def carry_out(order: Order, *, as_json: bool, reports: Reports) -> int:
         print(run_document(run).model_dump_json(indent=2), flush=True)
     else:
         _show(run)
-    reports.write_run(run)
+    reports.write_run(run, _before(order, run) if reports.html else None)
     return INTERRUPTED if interrupted else exit_code(run)
+
+
+def _before(order: Order, run: Run) -> tuple[Run, tuple[StageSummary, ...]] | None:
+    with contextlib.closing(Store(order.settings.store)) as store:
+        return run_before(store, run)
 
 
 async def measured(order: Order) -> tuple[Run, bool]:

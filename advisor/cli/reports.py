@@ -10,6 +10,7 @@ from pathlib import Path
 from advisor.capacity.gate import Check
 from advisor.domain import Run
 from advisor.errors import ConfigurationError
+from advisor.store import StageSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ class Reports:
             if not os.access(path if path.is_file() else path.parent, os.W_OK):
                 raise ConfigurationError(f"{option} {path} may not be written")
 
-    def write_run(self, run: Run) -> None:
-        """The run must have its stages.
+    def write_run(self, run: Run, before: tuple[Run, tuple[StageSummary, ...]] | None = None) -> None:
+        """The run must have its stages; `before` is the run that the report compares it with.
 
         Raises:
             ConfigurationError: a file could not be written; the others are.
         """
-        self._write(_of_run(self, run))
+        self._write(_of_run(self, run, before))
 
     def write_check(self, check: Check) -> None:
         """JUnit and Markdown.
@@ -70,7 +71,7 @@ class Reports:
             raise ConfigurationError("\n".join(failed))
 
 
-def _of_run(asked: Reports, run: Run) -> dict[Path, str]:
+def _of_run(asked: Reports, run: Run, before: tuple[Run, tuple[StageSummary, ...]] | None) -> dict[Path, str]:
     files = {}
     if asked.junit:
         from advisor.outputs.junit import run_junit
@@ -84,7 +85,7 @@ def _of_run(asked: Reports, run: Run) -> dict[Path, str]:
         from advisor.api.web.report import report_page
         from advisor.outputs.documents import run_document
 
-        files[asked.html] = report_page(run, run_document(run))
+        files[asked.html] = report_page(run, run_document(run), before)
     if asked.markdown:
         from advisor.outputs.markdown import run_markdown
 

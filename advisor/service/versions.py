@@ -8,7 +8,7 @@ from typing import Any
 from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, VerdictStatus
 from advisor.service import fits
 from advisor.service.whatif import from_curve
-from advisor.store import Store
+from advisor.store import StageSummary, Store
 
 _PAGE = 50
 
@@ -21,6 +21,18 @@ def newest_run(store: Store, target: str, version: str) -> Run | None:
 def newest_valid_run(store: Store, target: str, version: str) -> Run | None:
     """The last capacity run of a version with a valid verdict; with its stages."""
     return _whole(store, (run for run in _valid(store, target) if run.version == version))
+
+
+def run_before(store: Store, run: Run) -> tuple[Run, tuple[StageSummary, ...]] | None:
+    """The last run of the same target and scenario that came to its end before this one began."""
+    found = store.runs.list(
+        target=run.target,
+        scenario=run.scenario,
+        status=RunStatus.DONE,
+        before=run.started_at,
+        limit=1,
+    )
+    return (found[0], store.runs.stages(found[0].run_id)) if found else None
 
 
 def measured_versions(store: Store, target: str, most: int = 5) -> list[str]:

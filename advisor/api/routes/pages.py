@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 from collections.abc import Callable, Coroutine
@@ -21,8 +22,9 @@ from advisor.api.schemas import RunSummary, Scenario, SessionDocument, SessionRe
 from advisor.api.security import COOKIE, Access, Role, role_of
 from advisor.api.web import render, views
 from advisor.api.web.glance import Glance, State, glance
-from advisor.api.web.report import report_page
+from advisor.api.web.report import stored_report
 from advisor.domain import Capacity, Recommendation, Run, RunStatus
+from advisor.errors import NotFound
 from advisor.outputs.documents import (
     StageDocument,
     curve_documents,
@@ -192,8 +194,9 @@ async def report(run_id: str, request: Request, advisor: AdvisorDep, role: RoleD
     """One run as a page that stands alone."""
     if role is Role.NONE:
         return _sign_in(request)
-    run = await advisor.run(run_id)
-    html = report_page(run, run_document(run, await advisor.stages(run_id)))
+    html = await asyncio.to_thread(stored_report, advisor.store, run_id, now=now())
+    if html is None:
+        raise NotFound(f"run '{run_id}' does not exist")
     return HTMLResponse(html, headers=_REPORT)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from advisor.units import format_seconds, quantile_name
+
 _LONGEST = 12  # items of a list that are shown
 
 
@@ -27,7 +29,32 @@ def _row(name: str, value: Any) -> Iterator[tuple[str, str]]:
             for number, item in enumerate(value[:_LONGEST], 1):
                 yield from _row(f"{name} {number}", item)
     else:
-        yield name, _plain(value)
+        yield name, _with_unit(name, value)
+
+
+def _with_unit(name: str, value: Any) -> str:
+    """Names tell units: rates in req/s, times in s, shares in 0..1, memory in bytes, slopes a second."""
+    last = name.rsplit(" ", 1)[-1]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return _plain(value)
+    if last in _OF_A_DRIFT:
+        of_memory, a_second = "memory" in name, last in _A_SECOND
+        if of_memory:
+            return f"{value * (3600 if a_second else 1) / 1e6:.4g} MB{' an hour' if a_second else ''}"
+        return f"{3.6e6 * value:.4g} ms an hour" if a_second else format_seconds(value)
+    if last == "quantile":
+        return quantile_name(value)
+    if last.endswith(("rps", "rate")):
+        return f"{value:.4g} req/s"
+    if last.endswith(("ratio", "share")):
+        return f"{100 * value:.3g} %"
+    if last.endswith("seconds") or last.startswith(("latency", "p50", "p95", "p99")):
+        return format_seconds(value)
+    return _plain(value)
+
+
+_A_SECOND = frozenset({"slope", "low", "high"})
+_OF_A_DRIFT = _A_SECOND | {"level", "limit"}
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,7 @@ from advisor.loadtest.answers.compare import Compare, IncomparableError, Rule, a
 from advisor.loadtest.preflight import ask, client_of, spread
 from advisor.loadtest.protocol import LONGEST, Kind, Setup
 
-ENTRIES = 32  # of a pool
+ENTRIES = 64  # of a pool
 _FEWEST = 4
 _SECONDS = 10.0  # for the requests of one kind
 

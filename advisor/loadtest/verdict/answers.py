@@ -29,8 +29,9 @@ def answers_held(run: Run) -> Iterator[Held]:
         yield Held(
             "", f"{name} is refused", _refused(found, run.slo), _sentence(found, _passed(run, found.kind))
         )
-        if within is not None:
-            latency = latency_evidence(timely_refusals(run, index), QUANTILE, within)
+        in_time = timely_refusals(run, index)
+        if within is not None and in_time.size:
+            latency = latency_evidence(in_time, QUANTILE, within)
             yield Held("", f"{name} is refused in time", latency.status, latency.sentence())
     for agreement in agreements(run.findings):
         bound = f"answers to {agreement.kind} stay right"
