@@ -241,6 +241,19 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one of several generators sent of a stage. `lost`: why and when it was gone, in words; `lag`: how
+    late (s) its measurements came at the most; `late`: it came after the run had begun.
+    """
+
+    name: str
+    requests: int
+    lost: str | None = None
+    lag: float = 0.0
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StageResult:
     """What one stage gave. `start`, `end` bound the asking (s since the run began); the log may end later."""
 
@@ -254,6 +267,7 @@ class StageResult:
     generator_cpu: float | None = None  # cores used by the generator, 1.0 is one full core
     windows: tuple[Window, ...] = ()  # the sidecar's view, where there is one
     streams: StreamLog | None = None  # of streamed answers
+    shares: tuple[Share, ...] = ()  # where several generators sent it
 
     @property
     def offered_rps(self) -> float | None:
@@ -470,6 +484,7 @@ class Evidence:
     measured_at: float | None = None
     checks: tuple[str, ...] = ()  # each a sentence with its numbers: replay, agreement, bracket
     source: str = "run"  # or "production": traffic that was observed, nothing was loaded
+    disagreement: str | None = None  # between the methods, where chance hardly explains it
 
 
 @dataclass(frozen=True, slots=True)

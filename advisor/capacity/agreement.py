@@ -122,12 +122,27 @@ def _steepness(found: Identification, quantile: float) -> float | None:
     return max(rise, _LEAST_STEEPNESS)
 
 
-def agreement(rps: float, interval: tuple[float, float], other: Estimate) -> Agreement:
+def lasting(found: Identification) -> str | None:
+    """Why minutes at one load do not tell what the identified server holds for long; None where they do.
+
+    In overload it may stay slow once it is so, or its machine is slow now and then: a stage saw only how it
+    was just then, and so did the regression, which knows nothing but stages.
+    """
+    if found.model.best_in_flight is not None:
+        return "stages of minutes do not show how often a burst makes this server stay slow"
+    if found.disturbance is not None:
+        return "stages of minutes do not show how often the machine is slow"
+    return None
+
+
+def agreement(
+    rps: float, interval: tuple[float, float], other: Estimate, beside: str | None = None
+) -> Agreement:
     """Identification and regression as one answer, where the regression saw both sides of the knee.
 
     The precision-weighted mean of both logarithms; its interval holds both estimates. On simulated servers
     within the families it changes little; outside of them it halves the large errors, for the two methods err
-    for different reasons.
+    for different reasons. `beside` is a reason to compare them only.
     """
     alternatives = {f"regression_{name}": value for name, value in other.methods.items()}
     alternatives |= {"regression": other.rps, "identification": rps}
@@ -136,6 +151,8 @@ def agreement(rps: float, interval: tuple[float, float], other: Estimate) -> Agr
         f"the regression {kind} and says {other.rps:.4g} req/s ({other.interval[0]:.4g} to "
         f"{other.interval[1]:.4g}), {other.rps / rps - 1:+.0%} against the identified server"
     )
+    if beside is not None:
+        return Agreement(True, f"{sentence}; not weighed in: {beside}", rps, interval, alternatives)
     if not other.bracketed:
         return Agreement(True, sentence, rps, interval, alternatives)
     mine, theirs = max(_deviation(interval), _LEAST_DEVIATION), _deviation(other.interval)
@@ -157,12 +174,13 @@ def _deviation(interval: tuple[float, float]) -> float:
     return float(np.log(interval[1] / interval[0])) / (2 * Z90)
 
 
-def clip(rps: float, seen: Seen, *, disturbed: bool) -> tuple[float, str | None]:
+def clip(rps: float, seen: Seen, *, disturbed: bool, metastable: bool = False) -> tuple[float, str | None]:
     """The rate moved to what a stage showed by itself, with a sentence; (rps, None) if nothing contradicts.
 
-    A failed stage lowers it only where no disturbance explains it and no higher stage met the objective.
+    A failed stage lowers it only where no disturbance explains it and no higher stage met the objective. One
+    that held raises it unless the server is `metastable`: minutes do not show that it will hold on.
     """
-    if seen.met is not None and rps < seen.met:
+    if seen.met is not None and rps < seen.met and not metastable:
         return seen.met, (
             f"the estimate of {rps:.4g} req/s was raised: a stage at {seen.met:.4g} req/s met the objective "
             "by itself"

@@ -13,7 +13,8 @@ from advisor.capacity.traffic import FEWEST
 from advisor.domain import Drift, RequestLog
 
 _NEWEST = 10_000  # requests that are looked at
-_NOTABLE = float(np.log(1.15))  # latency that is less off says nothing about the capacity
+_NOTABLE = float(np.log(1.1))  # of median and tail: one that is less off says little about the capacity
+_LARGE = float(np.log(1.5))  # of the tail alone, as when places for requests were lost; a fit may err by 25 %
 _UNLIKELY = 1e-3
 _FITTED = 0.03  # ln units by which a good fit to a run may be off itself
 
@@ -21,17 +22,20 @@ _FITTED = 0.03  # ln units by which a good fit to a run may be off itself
 def drift_of(model: ServerModel, log: RequestLog, quantile: float, *, seed: int = 0) -> Drift | None:
     """The newest requests of one replica through the model, under their own arrivals; None with too few.
 
-    Compared is the latency `quantile`. It drifted where it is more than 15 % off, in either direction, and
-    chance gives such a difference in less than 0.1 % of cases.
+    Compared are the latency `quantile`, which gives the ratio, and the median. It drifted where chance gives
+    such a difference in less than 0.1 % of cases, and both are more than 10 % off in one direction, or the
+    quantile by half: tails far from the load of a run may be off by a quarter in a good fit.
     """
     newest = log.select(np.arange(len(log)) >= len(log) - _NEWEST)
     timeline = from_log(newest)
     if len(timeline) < FEWEST:
         return None
-    check = replay(model, newest, spans_between_idle(timeline), quantile, None, seed=seed)
-    if not check.stages:
+    spans = spans_between_idle(timeline)
+    tail, middle = (replay(model, newest, spans, q, None, seed=seed) for q in (quantile, 0.5))
+    if not tail.stages:
         return None
-    chance = abs(check.shift / check.z) if check.z else 0.0
-    probability = 2.0 * float(norm.sf(abs(check.shift) / np.hypot(chance, _FITTED)))
-    off = abs(check.shift) > _NOTABLE and probability < _UNLIKELY
-    return Drift(float(np.exp(check.shift)), probability, off)
+    chance = abs(tail.shift / tail.z) if tail.z else 0.0
+    probability = 2.0 * float(norm.sf(abs(tail.shift) / np.hypot(chance, _FITTED)))
+    both = tail.shift * middle.shift > 0 and min(abs(tail.shift), abs(middle.shift)) > _NOTABLE
+    drifted = probability < _UNLIKELY and (both or abs(tail.shift) > _LARGE)
+    return Drift(float(np.exp(tail.shift)), probability, drifted)

@@ -16,6 +16,7 @@ from advisor.capacity.agreement import (
     directly_seen,
     held_somewhere,
     inverted,
+    lasting,
     moved_by_replay,
 )
 from advisor.capacity.conditions import cpu_limit
@@ -162,7 +163,9 @@ def estimate_with_model(
         refused = too_far(found.rps, found.top_rate, seen.met)
         if refused is not None:
             return Estimated(refused)
-        answer = _finish(from_identification(found, regression, demand, stages, context), seen)
+        metastable = found.model.best_in_flight is not None
+        answer = from_identification(found, regression, demand, stages, context)
+        answer = _finish(answer, seen, metastable=metastable)
         return Estimated(with_admission(answer, found.model, slo, seed), found.model)
     changed = inverted(stages, slo)
     hopeless = not held_somewhere(stages, slo)
@@ -225,14 +228,19 @@ def from_identification(
         )
     rps, interval = found.rps, found.interval
     alternatives: dict[str, float] = {}
+    disagreement: str | None = None
     moved = moved_by_replay(found)
     if moved is not None:
         rps, interval, sentence = moved
         warnings.append(sentence)
     if isinstance(regression, Regression):
-        verdict = agreement(rps, interval, regression.estimate)
+        verdict = agreement(rps, interval, regression.estimate, lasting(found))
         alternatives = verdict.alternatives
-        (checks if verdict.agrees else warnings).append(verdict.sentence)
+        if verdict.agrees:
+            checks.append(verdict.sentence)
+        else:
+            disagreement = verdict.sentence
+            warnings.append(verdict.sentence)
         warnings.extend(regression.notes)
         rps, interval = verdict.rps, verdict.interval
     if found.disturbance is not None:
@@ -254,6 +262,7 @@ def from_identification(
             context.measured_at,
             tuple(checks),
             context.source,
+            disagreement,
         ),
         in_flight=_held_at(found.curve, rps, found.in_flight),
         cpu_cores=demand.cores(rps) if demand is not None else None,
@@ -324,9 +333,11 @@ def from_regression(
     )
 
 
-def _finish(capacity: Capacity, seen: Seen) -> Capacity:
+def _finish(capacity: Capacity, seen: Seen, *, metastable: bool = False) -> Capacity:
     """Never against what a stage showed by itself; clipped with a warning where it was."""
-    rps, sentence = clip(capacity.rps, seen, disturbed=capacity.disturbance is not None)
+    rps, sentence = clip(
+        capacity.rps, seen, disturbed=capacity.disturbance is not None, metastable=metastable
+    )
     if sentence is None:
         return capacity
     low, high = capacity.interval

@@ -19,7 +19,7 @@ from advisor.capacity.estimate import (
     too_far,
     with_admission,
 )
-from advisor.capacity.identification import Identification, identify
+from advisor.capacity.identification import Identification, identify, solve
 from advisor.capacity.identification.seen import spans_between_idle
 from advisor.capacity.identification.timeline import from_log
 from advisor.capacity.regression import (
@@ -30,9 +30,11 @@ from advisor.capacity.regression import (
     regress_windows,
 )
 from advisor.capacity.traffic import FEWEST
-from advisor.domain import Arrivals, Refusal, RequestLog, Slo, Stage, StageResult, Window
+from advisor.domain import Arrivals, Capacity, Refusal, RequestLog, Slo, Stage, StageResult, Window
 from advisor.loadtest.verdict.direct import Direct, share_bounds, stage_status
 
+_WIDEST = 0.3  # ln units to either side: a wider interval is no capacity
+_REQUESTS = 40_000  # virtual ones
 _REQUESTS_A_SPAN = 1000
 _MOST_SPANS = 40
 _DISPERSION = 2.0  # of violations in windows: neighbours share a queue
@@ -67,11 +69,39 @@ def estimate_production(
         if refused is not None:
             return Estimated(refused)
         answer = from_identification(found, regression, demand, (), context)
-        return Estimated(with_admission(answer, found.model, slo, seed), found.model)
+        low, high = answer.interval
+        if np.log(high / low) > 2 * _WIDEST:
+            reason = (
+                f"traffic of up to {found.top_rate:.4g} req/s leaves {low:.4g} to {high:.4g} req/s open "
+                f"({found.description}): test with more load"
+            )
+            return Estimated(Refusal(reason, at_least(windows, slo, log)))
+        answer = with_admission(_with_unseen_limit(answer, found, slo, seed), found.model, slo, seed)
+        return Estimated(answer, found.model)
     if isinstance(regression, Regression):
         return Estimated(from_regression(regression, found, (), context))
     refused = regression if found is None else _both(found, regression, windows)
     return Estimated(replace(refused, at_least=at_least(windows, slo, log)))
+
+
+def _with_unseen_limit(capacity: Capacity, found: Identification, slo: Slo, seed: int) -> Capacity:
+    """With what it would hold, did it turn away one request more at once than was ever seen."""
+    if found.model.queue_limit is not None:
+        return capacity
+    bounded = solve(
+        replace(found.model, queue_limit=found.most_present),
+        slo,
+        requests=_REQUESTS,
+        seed=seed,
+        near=found.rps,
+    )
+    if bounded is None or bounded.rate >= capacity.interval[0]:
+        return capacity
+    warning = (
+        f"never more than {found.most_present} requests were present at once: a server that turns the next "
+        f"one away would hold {bounded.rate:.4g} req/s, a load test would show it"
+    )
+    return replace(capacity, warnings=(*capacity.warnings, warning))
 
 
 def at_least(windows: Sequence[Window], slo: Slo, log: RequestLog | None) -> float | None:
@@ -102,13 +132,15 @@ def _held_by(log: RequestLog, slo: Slo) -> float | None:
 def _held_in(windows: Sequence[Window], slo: Slo) -> float | None:
     """The highest pooled load at which every bound is shown to hold."""
     held: set[float] | None = None
+    seconds = float(np.median([w.seconds * w.replicas for w in windows])) if windows else 0.0
     for bound in slo.latency:
         rates = set()
         for point in points_of_windows(windows, bound):
             requests = point.answered / _DISPERSION
             _, most = share_bounds(point.violations / _DISPERSION, requests)
             if most <= 1.0 - bound.quantile and point.failed <= slo.error_ratio * point.requests:
-                rates.add(point.rate)
+                # windows of one pool were picked for their rate: some were only for a moment as busy
+                rates.add(max(point.rate - _Z95 * float(np.sqrt(point.rate / seconds)), 0.0))
         held = rates if held is None else held & rates
     return max(held, default=None) if held else None
 

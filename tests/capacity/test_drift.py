@@ -27,15 +27,15 @@ def test_the_same_server_at_another_load_has_not_drifted(load):
 
 
 @pytest.mark.parametrize(
-    ("changed", "low", "high"),
+    ("changed", "load", "low", "high"),
     [
-        (replace(MODEL, work=1.3 * MODEL.work), 1.25, 1.9),
-        (replace(MODEL, work=0.7 * MODEL.work), 0.35, 0.75),
-        (replace(MODEL, slots=2), 1.15, 2.5),
+        (replace(MODEL, work=1.3 * MODEL.work), 0.6, 1.25, 1.9),
+        (replace(MODEL, work=0.7 * MODEL.work), 0.5, 0.5, 0.75),
+        (replace(MODEL, slots=2), 0.75, 1.3, 2.5),
     ],
 )
-def test_a_server_that_changed_has(changed, low, high):
-    found = drift_of(MODEL, production(changed, seed=1), 0.95)
+def test_a_server_that_changed_has(changed, load, low, high):
+    found = drift_of(MODEL, production(changed, load, seed=1), 0.95)
     assert found.drifted
     assert low < found.ratio < high
 

@@ -47,7 +47,7 @@ class Identification:
     rps: highest open-loop Poisson rate within the objective; interval: 90 %; saturation_rps: throughput
     when always busy; in_flight: mean at rps; binding: the bound that ends it (`p95`, `error_ratio`);
     model: answers other objectives and rates; log_deviation: standard error of ln rps before calibration;
-    stages_met: highest rate of a stage that held the objective.
+    stages_met: highest rate of a stage that held the objective; most_present: requests in it at once.
     """
 
     rps: float
@@ -66,6 +66,7 @@ class Identification:
     seconds: float
     top_rate: float
     log_deviation: float
+    most_present: int
     stages_met: float | None = None
     warnings: tuple[str, ...] = ()
 
@@ -165,6 +166,7 @@ def identify(
         seconds=seconds,
         top_rate=top,
         log_deviation=doubt.deviation,
+        most_present=timeline.most_present,
         stages_met=met,
         warnings=tuple(warnings),
     )
