@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, StageResult, Verdict
 from advisor.loadtest.verdict.direct import Direct, stage_evidence, stage_status
 from advisor.loadtest.verdict.generator import closed_loop, dispatch_delay, dropped, offered_as_asked, own_cpu
-from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, worst
+from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, noted, worst
 from advisor.loadtest.verdict.sidecar import foreign_load, outside_latency
 from advisor.loadtest.verdict.stability import halves_agree, warmed_up
 from advisor.loadtest.verdict.sufficiency import interval_width, undecided
@@ -100,7 +100,8 @@ def _capacity_rules(
     return [
         Examined(PRECISION, width),
         *(Examined("both halves agree", halves_agree(r, slo), r.stage.name) for r in confirmed),
-        Examined("the methods agree", _at_the_edge(found)),
+        Examined("the methods agree", _disagreement(found)),
+        Examined("the stages agree with the fit", _at_the_edge(found)),
         Examined("a soak confirms the capacity", _confirmation(confirmed, slo)),
     ]
 
@@ -112,6 +113,12 @@ def _confirmation(confirmed: list[StageResult], slo: Slo) -> Objection | None:
         return None
     share = "; ".join(e.sentence() for e in stage_evidence(confirmed[-1], slo) if e.status is Direct.VIOLATED)
     return inconclusive(f"a soak at {confirmed[-1].stage.rate:.3g}/s contradicts the estimate: {share}")
+
+
+def _disagreement(found: Capacity) -> Objection | None:
+    """Both methods are inside the interval: its width is judged apart."""
+    sentence = found.evidence.disagreement
+    return None if sentence is None else noted(sentence)
 
 
 def _at_the_edge(found: Capacity) -> Objection | None:
