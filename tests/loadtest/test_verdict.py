@@ -355,6 +355,18 @@ def test_an_estimate_moved_to_the_edge_of_its_interval_is_inconclusive():
     assert "the edge of its interval" in judge(history, SLO, moved).reasons[0]
 
 
+def test_methods_that_disagree_are_told_beside_a_valid_verdict():
+    found = capacity()
+    evidence = dataclasses.replace(found.evidence, disagreement="the regression says 60 req/s: they disagree")
+    history = [single(), steady(0.03, rate=47.5, name="confirm 1")]
+    plain, told = (
+        judge(history, SLO, found),
+        judge(history, SLO, dataclasses.replace(found, evidence=evidence)),
+    )
+    assert told.status is plain.status
+    assert told.reasons == (*plain.reasons, "the regression says 60 req/s: they disagree")
+
+
 def test_a_starved_generator_is_invalid_whatever_else():
     starved = steady(0.03, rate=47.5, name="confirm 1", generator_cpu=0.99, dispatch_delay_p99=0.3)
     assert judge([single(), starved], SLO, capacity()).status is VerdictStatus.INVALID
