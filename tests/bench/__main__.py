@@ -21,6 +21,7 @@ SECTIONS = {
     "accuracy": "Capacity of simulated servers, parameters held out",
     "running": "Capacity of running servers of known capacity",
     "cpu_bound": "Capacity of a CPU-bound server beside brute force",
+    "scaling": "A week under the advised autoscaler beside others",
     "recommendations": "The service under 200 targets",
 }
 HEAD = """# Benchmarks
