@@ -81,9 +81,11 @@ def time_chart(
     near = [level for level in levels if 0 < level.value <= 4 * highest]
     highest = max([highest, *(level.value for level in near)])
     low = 0.8 * min((v for v in [*values, *(level.value for level in near)] if v > 0), default=0.0)
-    scale = _Scale(
-        min([*times, *(parts_at or ())]), max(times), 1.08 * highest or 1.0, low if logarithmic else 0.0
-    )
+    begin = min([*times, *(parts_at or ())])
+    if logarithmic:
+        scale = _Scale(begin, max(times), 1.6 * highest or 1.0, low)
+    else:
+        scale = _Scale(begin, max(times), 1.08 * highest or 1.0)
     parts = [
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
