@@ -144,6 +144,19 @@ def run(
     ] = None,
     budget: Annotated[str | None, _how(metavar="TIME", help="Of the whole run, such as 5m.")] = None,
     max_rate: Annotated[float | None, _how(metavar="RPS", help="req/s that the run never exceeds.")] = None,
+    workers: Annotated[
+        int | None,
+        _how(
+            "--workers",
+            "--expect-workers",
+            metavar="N",
+            min=1,
+            help="Processes that share the load: of this machine, or with --bind of others (worker --help).",
+        ),
+    ] = None,
+    bind: Annotated[
+        str | None, _how(metavar="HOST:PORT", help="Where workers of other machines connect.")
+    ] = None,
     cv: Annotated[
         float | None,
         _how(
@@ -209,6 +222,7 @@ def run(
     The default scenario finds the capacity: the highest load of one replica within the objective, with an interval, what limits it, and a verdict on the evidence. Ctrl-C stops the load within two seconds and keeps what was measured.
     """  # noqa: E501 - one line a paragraph: the help wraps it to the terminal
     from advisor.cli import measure
+    from advisor.cli.generators import with_generators
     from advisor.cli.hooks import HookOptions, with_hook
     from advisor.cli.options import a_version, above_zero, counts, seconds
     from advisor.cli.reports import Reports
@@ -282,7 +296,8 @@ def run(
         order = measure.order_from_file(
             config, target, slo or (), scenario.value if scenario else None, options, version=version
         )
-    raise typer.Exit(measure.carry_out(with_hook(order, hooks), as_json=json, reports=reports))
+    order = with_generators(with_hook(order, hooks), workers, bind)
+    raise typer.Exit(measure.carry_out(order, as_json=json, reports=reports))
 
 
 def _refuse_url_options(given: dict[str, object]) -> None:

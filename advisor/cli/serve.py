@@ -45,7 +45,7 @@ def serve(
     from advisor.service.app import Advisor
     from advisor.settings import load
 
-    _log_to_stderr(log_level)
+    log_to_stderr(log_level)
     settings = load(config)
     if listen is not None:
         settings = settings.model_copy(update={"api": _listening(settings.api, listen)})
@@ -73,7 +73,12 @@ def _listening(api: ApiSettings, listen: str) -> ApiSettings:
         raise ConfigurationError("\n".join(option_sentences(error))) from None
 
 
-def _log_to_stderr(level: str) -> None:
+def log_to_stderr(level: str) -> None:
+    """What a service says while it runs.
+
+    Raises:
+        ConfigurationError: there is no such level.
+    """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ConfigurationError(f"--log-level '{level}' is not a level: write debug, info, warning or error")

@@ -1,36 +1,61 @@
-"""The advisor's side of the load generator: a process of its own, driven over pipes."""
+"""The advisor's side of a load generator: stages in, seconds and results out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from advisor import errors
 from advisor.domain import RequestLog, Stage, StageResult, StreamLog
 from advisor.loadtest import protocol
-from advisor.loadtest.protocol import Closed, Failure, Ready, SecondRecord, Setup, StageEnd
+from advisor.loadtest.process import Process
+from advisor.loadtest.protocol import Closed, Failure, Part, Ready, SecondRecord, Setup, StageEnd
 
-_LINE_LIMIT = 256 * 2**20  # a second of columns at the highest rate is far below
 _START_SECONDS = 60.0  # importing the generator takes seconds on a busy machine
-_CLOSE_SECONDS = 5.0
-_STDERR_LINES = 40
+_LAST_WORD_SECONDS = 3.0
+
+
+class Transport(Protocol):
+    """Lines to a generator and from it: `process.Process`, or one of another machine."""
+
+    @property
+    def alive(self) -> bool:
+        """Started, and not over."""
+
+    @property
+    def tail(self) -> str:
+        """What is known of its troubles; empty, or a colon and lines."""
+
+    async def start(self) -> None:
+        """Bring it up."""
+
+    async def send(self, line: bytes) -> None:
+        """Hand it a line. Raises EngineFailed where it is gone."""
+
+    async def receive(self) -> bytes:
+        """Its next line; empty when it has ended."""
+
+    async def last_words(self) -> str:
+        """How it ended."""
+
+    async def close(self) -> None:
+        """End it; safe to call twice."""
+
+    async def kill(self) -> None:
+        """End it at once."""
 
 
 class Engine:
-    """One load generator. Not for concurrent use: one stage at a time.
+    """One load generator, a process of this machine unless told. Not for concurrent use: a stage at a time.
 
     `async with await Engine.started(setup) as engine:` or start() and close() by hand.
     """
 
-    def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
-        self._stderr_reader: asyncio.Task[None] | None = None
+    def __init__(self, transport: Transport | None = None) -> None:
+        self._transport = transport or Process()
         self._running = False
         self._has_users = False
         self._has_last_word = False
@@ -62,53 +87,51 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """Of the generator, once started."""
-        return self._process.pid if self._process else None
+        """Of a generator of this machine, once started."""
+        return self._transport.pid if isinstance(self._transport, Process) else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of a locustfile is not used."""
+        return self.ready.warnings if self.ready else ()
 
     async def start(self, setup: Setup) -> None:
-        """Start the process and hand it the setup.
+        """Start the generator and hand it the setup.
 
         Raises:
             NotAllowed: the target's host is not loopback and not allowed.
             TargetUnreachable: its name does not resolve.
             EngineFailed: the generator did not come up.
         """
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "advisor.loadtest.engine",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LINE_LIMIT,
-            start_new_session=True,  # Ctrl-C is ours to judge, and so is its share of the CPU
-        )
-        self._stderr_reader = asyncio.create_task(self._keep_stderr())
+        await self._transport.start()
         try:
-            await self._send(protocol.encode(setup))
+            await self._transport.send(protocol.encode(setup))
             async with asyncio.timeout(_START_SECONDS):
                 message = await self._receive()
         except TimeoutError:
-            await self._kill()
+            await self._transport.kill()
             raise errors.EngineFailed(
-                f"the load generator was not ready within {_START_SECONDS:.0f} s" + self._tail()
+                f"the load generator was not ready within {_START_SECONDS:.0f} s" + self._transport.tail
             ) from None
         except errors.AdvisorError:
-            await self._kill()
+            await self._transport.kill()
             raise
         if not isinstance(message, Ready):
-            await self._kill()
+            await self._transport.kill()
             raise errors.EngineFailed(
-                f"the load generator said {message!r} instead of 'ready'" + self._tail()
+                f"the load generator said {message!r} instead of 'ready'" + self._transport.tail
             )
         self.ready = message
         self.kinds = [kind.name for kind in setup.kinds]
         self._has_users = setup.locustfile is not None
 
-    async def run_stage(self, stage: Stage) -> AsyncIterator[SecondRecord | StageResult]:
+    async def run_stage(
+        self, stage: Stage, part: tuple[int, int] = (0, 1)
+    ) -> AsyncIterator[SecondRecord | StageResult]:
         """Run one stage: yields a `SecondRecord` each second as it comes, and last the `StageResult`.
 
-        After `abort()` the last result holds what was measured until then.
+        `part`: (index, of how many) generators that share its arrivals. After `abort()` the last result holds
+        what was measured until then.
 
         Raises:
             EngineFailed: the generator died, with the end of what it wrote to stderr.
@@ -116,7 +139,8 @@ class Engine:
         if self._running:
             raise errors.EngineFailed(f"stage '{stage.name}' cannot start: the last stage has not ended")
         self._running, self._has_last_word = True, self._has_users
-        await self._send(protocol.encode(stage))
+        index, of = part
+        await self._transport.send(protocol.encode(Part(stage, index, of) if of > 1 else stage))
         logs: list[RequestLog] = []
         streams: list[StreamLog] = []
         while True:
@@ -143,36 +167,23 @@ class Engine:
                 return
             else:
                 raise errors.EngineFailed(
-                    f"the load generator said {message!r} in the middle of a stage" + self._tail()
+                    f"the load generator said {message!r} in the middle of a stage" + self._transport.tail
                 )
 
     async def finish(self) -> None:
         """End the running stage before its time: nothing more is sent, what is in flight may end."""
         if self._running:
-            await self._send(protocol.FINISH)
+            await self._transport.send(protocol.FINISH)
 
     async def abort(self) -> None:
         """Stop the load at once. A running stage still yields its result; then the generator exits."""
-        if self._process and self._process.returncode is None:
-            await self._send(protocol.ABORT)
+        if self._transport.alive:
+            await self._transport.send(protocol.ABORT)
 
     async def close(self) -> None:
         """End the generator; safe to call at any time, also twice."""
-        process = self._process
-        if process is None:
-            return
         await self._last_word()
-        if process.returncode is None and process.stdin:
-            process.stdin.close()  # end of input ends it
-            try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        if self._stderr_reader:
-            await self._stderr_reader
-            self._stderr_reader = None
+        await self._transport.close()
 
     async def _last_word(self) -> None:
         """What a locustfile's listeners say at the end; none of a generator that has died."""
@@ -180,60 +191,25 @@ class Engine:
             return
         self._has_last_word = False
         with contextlib.suppress(errors.EngineFailed, TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._send(protocol.CLOSE)
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await self._transport.send(protocol.CLOSE)
                 while not isinstance(message := await self._receive(), Closed):
                     pass
                 self.exit_code = message.exit_code
 
-    async def _send(self, line: bytes) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            raise errors.EngineFailed("the load generator was not started")
-        try:
-            process.stdin.write(line)
-            await process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            await self._died()
-
     async def _receive(self) -> protocol.Message | str:
-        process = self._process
-        if process is None or process.stdout is None:
-            raise errors.EngineFailed("the load generator was not started")
-        line = await process.stdout.readline()
+        line = await self._transport.receive()
         if not line:
-            await self._died()
+            raise errors.EngineFailed(await self._transport.last_words())
         try:
             message = protocol.decode(line)
         except ValueError as error:
             raise errors.EngineFailed(
-                f"the load generator broke its protocol: {error}" + self._tail()
+                f"the load generator broke its protocol: {error}" + self._transport.tail
             ) from None
         if isinstance(message, Failure):
             raise _ERRORS.get(message.key, errors.EngineFailed)(message.message, hint=message.hint)
         return message
-
-    async def _died(self) -> None:
-        assert self._process is not None
-        code = await self._process.wait()
-        if self._stderr_reader:
-            await self._stderr_reader
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        raise errors.EngineFailed(f"the load generator ended {how}" + self._tail())
-
-    async def _kill(self) -> None:
-        if self._process and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-
-    async def _keep_stderr(self) -> None:
-        assert self._process is not None
-        assert self._process.stderr is not None
-        async for line in self._process.stderr:
-            self._stderr.append(line.decode(errors="replace").rstrip())
-
-    def _tail(self) -> str:
-        return ":\n" + "\n".join(self._stderr) if self._stderr else ""
 
 
 _ERRORS = {

@@ -1,6 +1,7 @@
 """What the advisor and the load generator say to each other: JSON lines, one message a line.
 
-advisor → generator    `setup` once, `stage` any number of times; `finish` one early; `abort`; `close`
+advisor → generator    `setup` once, `stage` (or the `part` of one) any number of times; `finish` one early;
+                       `abort`; `close`
 generator → advisor    `ready` after the setup; a `second` each second of a stage, then `stage_end`; `error`;
                        `closed` at its end, where a locustfile may have a word in it
 
@@ -103,16 +104,30 @@ class Setup:
     ca_file: str | None = None  # authorities to trust besides the system's
     allowed_hosts: tuple[str, ...] = ()
     locustfile: str | None = None
+    locustfile_sha256: str | None = None  # a generator on another machine has a copy of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Generator `index` of `of` is to send its share of a stage's arrivals: which ones is drawn by the
+    stage's seed, the same by all of them, so that together they send what one alone would have sent.
+    """
+
+    stage: Stage
+    index: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The generator is set up. `epoch` is Unix time at its second 0; `resolved` is the host's address.
 
-    `warnings`: what of a locustfile is not used.
+    `monotonic`: the same moment by the clock of that name on the generator's machine. `warnings`: what of a
+    locustfile is not used.
     """
 
     epoch: float
+    monotonic: float
     pid: int
     resolved: str
     warnings: tuple[str, ...] = ()
@@ -186,7 +201,7 @@ class Closed:
     exit_code: int | None
 
 
-Message = Setup | Stage | Ready | SecondRecord | StageEnd | Failure | Closed
+Message = Setup | Stage | Part | Ready | SecondRecord | StageEnd | Failure | Closed
 ABORT = b'{"type":"abort"}\n'
 FINISH = b'{"type":"finish"}\n'
 CLOSE = b'{"type":"close"}\n'
@@ -271,6 +286,8 @@ def _plain(message: Message) -> dict[str, Any]:
             return {"type": "setup", **data}
         case Stage():
             return {"type": "stage", **asdict(message)}
+        case Part():
+            return {"type": "part", **asdict(message)}
         case Ready():
             return {"type": "ready", **asdict(message)}
         case SecondRecord():
@@ -390,6 +407,7 @@ def _second(data: dict[str, Any]) -> SecondRecord:
 _BUILD: Mapping[str, Any] = {
     "setup": _setup,
     "stage": _stage,
+    "part": lambda data: Part(_stage(data["stage"]), data["index"], data["of"]),
     "ready": lambda data: Ready(warnings=tuple(data.pop("warnings")), **data),
     "second": _second,
     "stage_end": lambda data: StageEnd(**data),

@@ -19,6 +19,7 @@ from advisor.service.advice import RENEW, Advice
 from advisor.service.bus import RunEvent
 from advisor.service.composition import RunTools
 from advisor.service.coordinator import Coordinator
+from advisor.service.generators import Generators
 from advisor.service.history import History
 from advisor.service.leadership import Leadership
 from advisor.service.observer import Observer
@@ -67,7 +68,8 @@ class Advisor:
         self._threads = StoreThreads()
         self._workers = Workers()
         hosts = configured_hosts(settings) if allowed_hosts is None else tuple(allowed_hosts)
-        self._tools = RunTools(self._workers, settings.prometheus)
+        self._generators = Generators(settings.loadgen)
+        self._tools = RunTools(self._workers, self._generators, settings.prometheus)
         self.coordinator = Coordinator(
             settings, self.store, self._threads, self.owner, self._tools, allowed_hosts=hosts
         )
@@ -103,7 +105,12 @@ class Advisor:
         )
 
     async def start(self) -> None:
-        """End what dead advisors left, and begin the background work."""
+        """End what dead advisors left, listen for workers, and begin the background work.
+
+        Raises:
+            ConfigurationError: the workers' address cannot be listened at.
+        """
+        await self._generators.start()
         await self.coordinator.recover()
         if self._leadership is not None:
             await self._prepare()
@@ -118,6 +125,7 @@ class Advisor:
         if self._leadership is not None:
             await self._leadership.stop()
         await self.coordinator.shutdown()
+        await self._generators.close()
         await asyncio.to_thread(self._workers.close)
         await asyncio.to_thread(self._threads.close)
         await self._tools.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,6 +15,8 @@ from advisor.errors import ConfigurationError
 from advisor.loadtest.answers.compare import Compare, Rule
 from advisor.loadtest.answers.references import references
 from advisor.loadtest.answers.watch import Watch
+from advisor.loadtest.client import Engine
+from advisor.loadtest.crew import Crew
 from advisor.loadtest.execute import WindowSource
 from advisor.loadtest.findings import findings_of, scalability_findings
 from advisor.loadtest.hook import Change, Hook
@@ -25,6 +28,7 @@ from advisor.loadtest.safety import check_host, tls_context
 from advisor.service import fits
 from advisor.service.alarm import PrometheusAlarm
 from advisor.service.conduct import Answer, SetupLimits
+from advisor.service.generators import Generators
 from advisor.service.hooks import CommandHook
 from advisor.service.sidecars import Sidecars, observable
 from advisor.service.workers import Workers
@@ -36,8 +40,11 @@ _HOOKS = {"rollout": "rollout", "scalability": "scale"}  # by scenario, the key 
 class RunTools:
     """`conduct.Tools` with the real layers. One for the whole process."""
 
-    def __init__(self, workers: Workers, prometheus: PrometheusSettings | None = None) -> None:
+    def __init__(
+        self, workers: Workers, generators: Generators, prometheus: PrometheusSettings | None = None
+    ) -> None:
         self._workers = workers
+        self._generators = generators
         self._prometheus = prometheus
         self._warm = False
         self._client: httpx.AsyncClient | None = None
@@ -63,7 +70,8 @@ class RunTools:
             locustfile=str(target.locustfile) if target.locustfile else None,
         )
         if target.locustfile is not None:
-            return bare
+            code = await asyncio.to_thread(target.locustfile.read_bytes)
+            return replace(bare, locustfile_sha256=hashlib.sha256(code).hexdigest())
         context = await asyncio.to_thread(tls_context, bare)
         kinds = await build_kinds(target.requests, target.url, seed=limits.seed, verify_tls=context)
         return replace(bare, kinds=kinds)
@@ -120,6 +128,10 @@ class RunTools:
         if self._client is None:
             self._client = httpx.AsyncClient(follow_redirects=False)
         return self._client
+
+    def generator(self) -> Engine | Crew:
+        """As the configuration says."""
+        return self._generators.generator()
 
     def quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """In a worker."""

@@ -12,6 +12,7 @@ from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, StageResult, 
 from advisor.loadtest.answers.agreement import FINDING as AGREEMENTS
 from advisor.loadtest.answers.watch import Watch
 from advisor.loadtest.client import Engine
+from advisor.loadtest.crew import Crew
 from advisor.loadtest.execute import Ended, Execution, WindowSource, execute
 from advisor.loadtest.findings.refusals import FINDING as REFUSALS
 from advisor.loadtest.findings.refusals import METADATA as REFUSED_WITHIN
@@ -99,6 +100,9 @@ class Tools(Protocol):
             ConfigurationError, NotAllowed: a rule is wrong, holds already, or cannot be asked and must be.
         """
 
+    def generator(self) -> Engine | Crew:
+        """What sends the load of one run, not started yet."""
+
     def quick(self, history: Sequence[StageResult], slo: Slo) -> Quick | Refusal:
         """A fit between stages. Blocks."""
 
@@ -137,7 +141,7 @@ class Conduct:
         self._hook: Hook | None = None
         self._alarm: PrometheusAlarm | None = None
         self._watch: Watch | None = None
-        self._generator: Engine | None = None
+        self._generator: Engine | Crew | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def prepare(self, run: Run, capacity: float | None, allowed_hosts: tuple[str, ...]) -> Prepared:
@@ -230,7 +234,7 @@ class Conduct:
             stop, self._tools.ready_to_fit()
         ):
             return Execution((), Ended.ASKED, TOO_EARLY)
-        self._generator = engine = Engine()
+        self._generator = engine = self._tools.generator()
         try:
             if await _unless(stop, engine.start(setup)) is None:
                 return Execution((), Ended.ASKED, TOO_EARLY)
@@ -292,8 +296,7 @@ class Conduct:
         """What a locustfile said at its end, and what of it was not used."""
         if setup.locustfile is None or self._generator is None:
             return {}
-        ready = self._generator.ready
-        said = {"exit_code": self._generator.exit_code, "warnings": list(ready.warnings) if ready else []}
+        said = {"exit_code": self._generator.exit_code, "warnings": list(self._generator.warnings)}
         return {USERS: said}
 
     def _kinds(self, setup: Setup) -> list[str]:

@@ -16,6 +16,7 @@ from advisor.loadtest.protocol import (
     Connections,
     Failure,
     Kind,
+    Part,
     Prepared,
     Ready,
     SecondRecord,
@@ -64,7 +65,8 @@ def test_setup_survives() -> None:
     [
         Stage("a", Arrivals.RAMP, 3.5, rate=2, doubling=4.0, stop=RampStop(0.1), seed=9),
         Stage("b", Arrivals.REPLAY, 3.5, curve=((0.0, 1.0), (1.0, 2.0)), drain=1.5),
-        Ready(1.5, 7, "127.0.0.1"),
+        Ready(1.5, 12.25, 7, "127.0.0.1"),
+        Part(Stage("half", Arrivals.POISSON, 1.0, rate=3.0), 0, 2),
         StageEnd("a", 0.0, 1.0, 3, drained=False, cpu=0.5, reason="x", dispatch_delay_p99=1e-5),
         Failure("NotAllowed", "no", "do this"),
     ],

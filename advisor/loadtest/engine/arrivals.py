@@ -11,14 +11,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
 from advisor.domain import Arrivals, Floats, Stage
-from advisor.loadtest.protocol import Caps
+from advisor.loadtest.protocol import Caps, Part
 
 _CHUNK = 4096  # arrivals drawn at a time: a soak of days costs no more memory than a short one
 
+T = TypeVar("T")
 Inverse = Callable[[Floats], Floats]
 
 
@@ -87,6 +89,24 @@ def offsets(stage: Stage, caps: Caps) -> Iterator[list[float]]:
             yield from _random(stage, 1.0, ramp_inverse(stage.rate, stage.doubling or math.inf, caps.rate))
         case Arrivals.REPLAY:
             yield from _random(stage, stage.cv, curve_inverse(stage.curve, stage.seconds))
+
+
+def share_of(
+    due: Iterator[list[float]], requests: Iterator[T], part: Part
+) -> tuple[Iterator[list[float]], Iterator[T]]:
+    """What one of several generators sends: each arrival, with its request, goes to one of them at random.
+
+    So each sends a Poisson stream where all together do (thinning: Daley & Vere-Jones, section 11.3), and how
+    far their clocks are apart does not show.
+    """
+    mine = _mine(part)
+    return (list(itertools.compress(chunk, mine)) for chunk in due), itertools.compress(requests, _mine(part))
+
+
+def _mine(part: Part) -> Iterator[bool]:
+    rng = np.random.default_rng([part.stage.seed, 3])
+    while True:
+        yield from (rng.integers(part.of, size=_CHUNK) == part.index).tolist()
 
 
 def _constant(stage: Stage) -> Iterator[list[float]]:

@@ -8,6 +8,7 @@ import resource
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 
 import gevent
 import locust  # noqa: F401 - first, because it patches the interpreter
@@ -18,12 +19,22 @@ from locust.event import Events
 from advisor.domain import Arrivals, Stage
 from advisor.errors import AdvisorError, ConfigurationError, EngineFailed, NotAllowed
 from advisor.loadtest.engine import pipe, wire
-from advisor.loadtest.engine.arrivals import complaint
+from advisor.loadtest.engine.arrivals import complaint, offsets, share_of
 from advisor.loadtest.engine.pick import new_turns, picks
 from advisor.loadtest.engine.stage import StageRun
 from advisor.loadtest.engine.users import Users, UserStage
 from advisor.loadtest.engine.workers import Workers
-from advisor.loadtest.protocol import Closed, Failure, Message, Ready, SecondRecord, Setup, decode, encode
+from advisor.loadtest.protocol import (
+    Closed,
+    Failure,
+    Message,
+    Part,
+    Ready,
+    SecondRecord,
+    Setup,
+    decode,
+    encode,
+)
 from advisor.loadtest.safety import check_host
 
 _SPARE_FILES = 64  # pipes, timers, libraries
@@ -64,7 +75,9 @@ class Control:
                 case Setup() as setup:
                     self._set_up(setup)
                 case Stage() as stage:
-                    self._run(stage)
+                    self._run(Part(stage, 0, 1))
+                case Part() as part:
+                    self._run(part)
                 case "close" | "abort":
                     return
                 case other:
@@ -86,7 +99,9 @@ class Control:
         gc.set_threshold(100_000, 20, 20)
         self._epoch = time.monotonic()
         warnings = self._users.warnings if self._users else ()
-        ready = Ready(epoch=time.time(), pid=os.getpid(), resolved=resolved, warnings=warnings)
+        ready = Ready(
+            epoch=time.time(), monotonic=self._epoch, pid=os.getpid(), resolved=resolved, warnings=warnings
+        )
         self._output.write(encode(ready))
 
     def _load_requests(self, setup: Setup) -> str:
@@ -105,8 +120,8 @@ class Control:
         self._users = Users(setup)
         return str(check_host(setup.url, setup.allowed_hosts)[0])
 
-    def _run(self, stage: Stage) -> None:
-        setup = self._setup
+    def _run(self, part: Part) -> None:
+        setup, stage = self._setup, part.stage
         if setup is None:
             raise EngineFailed("a stage came before the setup")
         problem = complaint(stage, setup.caps)
@@ -119,24 +134,32 @@ class Control:
             )
         if self._first_stage is None:
             self._first_stage = time.monotonic()
-        self._stage = self._stage_run(setup, stage, self._first_stage + setup.caps.seconds)
+        self._stage = self._stage_run(setup, part, self._first_stage + setup.caps.seconds)
         if self._aborted:
             self._stage.abort()
         end = self._stage.run()
         self._stage = None
         self._output.write(encode(end))
 
-    def _stage_run(self, setup: Setup, stage: Stage, latest_end: float) -> StageRun | UserStage:
+    def _stage_run(self, setup: Setup, part: Part, latest_end: float) -> StageRun | UserStage:
+        stage = part.stage
+
         def tell(record: SecondRecord) -> None:
             self._output.write(encode(record))
 
         if self._users is not None:
             return UserStage(stage, self._users, setup.caps.rate, tell, self._epoch, latest_end)
-        requests = self._requests(setup, stage)
-        return StageRun(stage, self._workers, requests, setup.caps, tell, self._epoch, latest_end)
-
-    def _requests(self, setup: Setup, stage: Stage) -> Iterator[wire.Wire]:
-        return (self._wires[index] for index in picks(setup.kinds, stage.seed, self._turns))
+        due = offsets(stage, setup.caps)
+        requests: Iterator[wire.Wire] = (
+            self._wires[index] for index in picks(setup.kinds, stage.seed, self._turns)
+        )
+        self._workers.cap = max(1, setup.caps.in_flight // part.of)
+        if part.of > 1:
+            due, requests = share_of(due, requests, part)
+            if stage.stop is not None:
+                fewer = max(1, stage.stop.in_flight // part.of)
+                stage = replace(stage, stop=replace(stage.stop, in_flight=fewer))
+        return StageRun(stage, self._workers, due, requests, setup.caps, tell, self._epoch, latest_end)
 
 
 def _check(setup: Setup) -> None:

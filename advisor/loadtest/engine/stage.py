@@ -9,7 +9,6 @@ import gevent
 
 from advisor.domain import Arrivals, Outcome, Stage
 from advisor.loadtest.engine.alarm import Alarm
-from advisor.loadtest.engine.arrivals import offsets
 from advisor.loadtest.engine.ramp import RampJudge
 from advisor.loadtest.engine.telling import Telling
 from advisor.loadtest.engine.wire import Wire
@@ -23,12 +22,16 @@ _now = time.monotonic
 
 
 class StageRun:
-    """Runs one stage on a run's workers; `tell` gets a `SecondRecord` each second."""
+    """Runs one stage on a run's workers; `tell` gets a `SecondRecord` each second.
+
+    `due`: seconds from the stage's beginning, chunk by chunk; each takes the next of `requests`.
+    """
 
     def __init__(
         self,
         stage: Stage,
         workers: Workers,
+        due: Iterator[list[float]],
         requests: Iterator[Wire],
         caps: Caps,
         tell: Callable[[SecondRecord], None],
@@ -37,6 +40,7 @@ class StageRun:
     ) -> None:
         self._stage = stage
         self._workers = workers
+        self._due = due
         self._requests = requests
         self._caps = caps
         self._tell = tell
@@ -92,7 +96,7 @@ class StageRun:
 
     def _open_loop(self) -> None:
         workers, judge, turn = self._workers, self._judge, 0
-        for chunk in offsets(self._stage, self._caps):
+        for chunk in self._due:
             for offset in chunk:
                 due = self._begin + offset
                 if due > self._until:

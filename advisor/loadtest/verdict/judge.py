@@ -12,6 +12,7 @@ from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, not
 from advisor.loadtest.verdict.sidecar import foreign_load, outside_latency
 from advisor.loadtest.verdict.stability import halves_agree, warmed_up
 from advisor.loadtest.verdict.sufficiency import interval_width, undecided
+from advisor.loadtest.verdict.workers import shares_sent
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
 PRECISION = "enough requests for the interval"  # the rule that asks for more of the same evidence
@@ -56,6 +57,7 @@ def examine(
     for result in history:
         if _counts(result):
             found += _of_the_stage(result, slo)
+    found += [examined for result in history for examined in shares_sent(result)]
     singles = [r for r in history if r.stage.arrivals is Arrivals.SINGLE]
     found.append(Examined("the server was warm", warmed_up(singles)))
     if isinstance(answer, Capacity):
