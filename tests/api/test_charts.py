@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from advisor.api.web.charts import Curve, latency_chart
+from advisor.api.web.charts import Curve, Mark, latency_chart
 
 POINTS = [(x, 0.01 / (1 - x / 100)) for x in range(5, 100, 5)]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -71,3 +71,38 @@ def test_names_are_escaped():
     drawn = latency_chart([Curve("<b>", POINTS)], title='"><script>')
     assert "<script>" not in drawn
     assert "<b>" not in drawn
+
+
+def test_a_mark_stands_at_its_load_and_the_labels_in_rows():
+    root = draw(("p95", POINTS), bound=0.1, capacity=90.0, marks=[Mark(50.0, "knee", "knee")])
+    (capacity,), (knee,) = of(root, "capacity"), of(root, "knee")
+    zero = float(of(root, "axis")[0].get("d").removeprefix("M").split(",")[0])
+    x90, x50 = float(capacity.get("x1")), float(knee.get("x1"))
+    assert (x50 - zero) / (x90 - zero) == pytest.approx(50 / 90, abs=0.002)
+    labels = {text.text: float(text.get("y")) for text in of(root, "label")}
+    assert labels["knee"] > labels["capacity 90 req/s"]
+
+
+def test_the_band_meets_the_objective_at_the_ends_of_the_interval():
+    curve = Curve("p95", POINTS, band=(0.9, 1.05))
+    root = ET.fromstring(latency_chart([curve], bound=0.1, capacity=90.0, interval=(81.0, 94.5)))
+    (band,), (bound,), (shade,) = of(root, "band"), of(root, "bound"), of(root, "interval")
+    y = float(bound.get("y1"))
+    crossing = [
+        x
+        for x, level in (map(float, p.split(",")) for p in band.get("points").split())
+        if abs(level - y) < 0.2
+    ]
+    left = float(shade.get("x"))
+    assert sorted(crossing) == pytest.approx([left, left + float(shade.get("width"))], abs=0.3)
+
+
+def test_dots_belong_to_their_curve():
+    curves = [
+        Curve("", POINTS, measured=[(10.0, 0.02)]),
+        Curve("", POINTS, measured=[(20.0, 0.02), (30.0, 0.03)]),
+    ]
+    root = ET.fromstring(latency_chart(curves))
+    assert [
+        len([dot for dot in of(root, "measured") if kind in dot.get("class")]) for kind in ("c0", "c1")
+    ] == [1, 2]

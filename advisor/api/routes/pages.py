@@ -128,7 +128,7 @@ async def target_page(
         target=settings,
         **await _line(advisor, own, runs),
         asked=question,
-        asked_objective=slo_words(advice.slo),
+        asked_words=list(views.asked_words(question, advice.slo)),
         advice=recommendation_document(advice),
         sliders=views.sliders(advice, frozenset(WhatIf.model_fields)),
         chart=render.capacity_chart(

@@ -13,7 +13,7 @@ from advisor.units import format_seconds
 Point = tuple[float, float]  # req/s, seconds
 
 _WIDTH, _HEIGHT = 640, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 18, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 18, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def _line(curve: Curve, scale: _Scale, number: int) -> Iterable[str]:
         if len(piece) > 1:
             yield f'<polyline class="curve c{number}" points="{" ".join(piece)}"/>'
     first = next((p for p in sorted(curve.points) if 0 < p[1] <= top), None)
-    if first:
+    if first and curve.name:
         yield svg_text(scale.x(first[0]), scale.y(first[1]) - 7, curve.name, "start", f"label c{number}")
 
 

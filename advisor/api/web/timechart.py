@@ -14,7 +14,7 @@ from advisor.api.web.charts import decades, nice_numbers, svg_text
 from advisor.units import format_seconds
 
 _WIDTH, _HEIGHT = 640, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 18, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 18, 26
 _STEPS = (60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s between two times of the axis
 _SHORT_STEPS = (1, 2, 5, 10, 20, 30)
 _TICKS = 6

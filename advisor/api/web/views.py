@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -32,7 +33,7 @@ class Slider:
 
 
 def sliders(advice: Recommendation, answered: frozenset[str]) -> dict[str, Slider]:
-    """`demand` and `bound`, where they can be asked; `answered` are the API's parameters."""
+    """`demand`, `bound` and `replicas`, where they can be asked; `answered` are the API's parameters."""
     capacity = advice.capacity
     if not isinstance(capacity, Capacity):
         return {}
@@ -42,6 +43,10 @@ def sliders(advice: Recommendation, answered: frozenset[str]) -> dict[str, Slide
     found = {
         "demand": Slider("demand_rps", "" if rps is None else f"{rps:.4g}", 1.0, nice_numbers(0.0, far)[-1])
     }
+    if advice.replicas:
+        asked = advice.fleet.replicas if advice.fleet else None
+        count = asked or advice.replicas.current or advice.replicas.recommended
+        found["replicas"] = Slider("replicas", str(count), 1, max(most, count))
     bound = next(iter(advice.slo.latency), None)
     if bound is not None and quantile_name(bound.quantile) in answered:
         fastest = min((seconds for _, seconds in render.curve_points(capacity, bound.quantile)), default=None)
@@ -49,6 +54,23 @@ def sliders(advice: Recommendation, answered: frozenset[str]) -> dict[str, Slide
         text = f"{1e3 * bound.seconds:.4g} ms" if bound.seconds < 1 else f"{bound.seconds:.4g} s"
         found["bound"] = Slider(quantile_name(bound.quantile), text, low, 4 * bound.seconds)
     return found
+
+
+def asked_words(question: Mapping[str, Any], slo: Slo) -> Iterator[str]:
+    """What was asked, in words; `slo` is the objective that was answered for."""
+    asked = dict(question)
+    for name, words in (
+        ("demand_rps", "demand is {} req/s"),
+        ("replicas", "there are {} replicas"),
+        ("startup", "a replica starts in {}"),
+        ("failure_tolerance", "{} may fail"),
+        ("cost_per_replica_hour", "an hour costs {}"),
+    ):
+        if name in asked:
+            value = asked.pop(name)
+            yield words.format(render.figure(value) if isinstance(value, float) else value)
+    if asked:
+        yield slo_words(slo)
 
 
 def demand_chart(
@@ -126,7 +148,7 @@ def pair(
     for number, (run, measured) in enumerate(zip((baseline, candidate), stages, strict=True)):
         capacity = run.capacity if isinstance(run.capacity, Capacity) else None
         points = render.curve_points(capacity, quantile) if capacity else []
-        curves.append(Curve(run.run_id, points, measured=render.measured_points(measured, quantile)))
+        curves.append(Curve("", points, measured=render.measured_points(measured, quantile)))
         if capacity:
             marks.append(Mark(capacity.rps, f"{run.run_id}: {render.rate(capacity.rps)}", f"mark c{number}"))
     chart = latency_chart(

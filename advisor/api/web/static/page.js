@@ -187,13 +187,14 @@ document.querySelector("[data-form=sign-in]")?.addEventListener("submit", async 
 });
 
 // ------------------------------------------------------------------------------------------------------- what if
+const linear = {
+  at: (share, low, high) => low + share * (high - low),
+  share: (value, low, high) => (value - low) / (high - low),
+  value: (text) => Number(text),
+};
 const scales = {
-  demand: {
-    at: (share, low, high) => low + share * (high - low),
-    share: (value, low, high) => (value - low) / (high - low),
-    text: (value) => String(Number(value.toPrecision(3))),
-    value: (text) => Number(text),
-  },
+  demand: { ...linear, text: (value) => String(Number(value.toPrecision(3))) },
+  replicas: { ...linear, text: (value) => String(Math.round(value)) },
   bound: { // latencies are seen as ratios
     at: (share, low, high) => low * (high / low) ** share,
     share: (value, low, high) => Math.log(value / low) / Math.log(high / low),

@@ -66,7 +66,7 @@ function open(root, { run, target }, over) {
 }
 
 // ---------------------------------------------------------------------------------- charts, drawn again each second
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 200, 64, 16, 18, 26];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 200, 76, 16, 18, 26];
 
 function draw(lines) {
   const charts = {
@@ -83,20 +83,25 @@ function element(name, attributes, text = "") {
   return made;
 }
 
+// 1, 2 or 5 times a power of ten, not below the value.
+function round(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].find((times) => times * power >= value) * power;
+}
+
 function plot(svg, { lines, unit }) {
   const bound = Number(svg.dataset.bound) || 0;
   const seen = lines.flatMap(([, points]) => points.map(([, value]) => value ?? 0));
-  const top = 1.08 * Math.max(...seen, Math.min(bound, 4 * Math.max(...seen)), 1e-9);
+  const highest = Math.max(...seen, Math.min(bound, 4 * Math.max(...seen)), 1e-9);
+  const top = 1.08 * highest;
+  const step = round(highest / 3);
   const last = Math.max(10, ...lines.map(([, points]) => points.at(-1)?.[0] ?? 0));
   const x = (at) => LEFT + (at / last) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
-  const parts = [0, 0.5, 1].flatMap((share) => {
-    const value = (share * top) / 1.08;
-    return [
-      element("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
-      element("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, unit(value)),
-    ];
-  });
+  const parts = Array.from({ length: Math.floor(highest / step) + 1 }, (_, i) => i * step).flatMap((value) => [
+    element("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
+    element("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, unit(value)),
+  ]);
   parts.push(element("path", { class: "axis", d: `M${LEFT},${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}` }));
   parts.push(element("text", { x: WIDTH - RIGHT, y: HEIGHT - 9, "text-anchor": "end" }, seconds(last)));
   if (bound && bound < top) parts.push(element("line", { class: "bound", x1: LEFT, x2: WIDTH - RIGHT, y1: y(bound), y2: y(bound) }));
