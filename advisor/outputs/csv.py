@@ -68,7 +68,8 @@ class _Entry:
 def csv_files(run: Run) -> Mapping[str, str]:
     """The text of each file by the end of its name, such as `_stats.csv`. The run must have its stages."""
     log = RequestLog.concat(stage.log for stage in run.stages)
-    entries = [*_kinds(run, log), _Entry("", "Aggregated", log)]
+    kinds = sorted(_kinds(run, log), key=lambda entry: (entry.name, entry.type))  # as Locust sorts them
+    entries = [*kinds, _Entry("", "Aggregated", log)]
     return {
         "_stats.csv": _text(STATS, _stats(entries)),
         "_stats_history.csv": _text(HISTORY, _history(entries, run.started_at)),

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from advisor.domain import Outcome, RequestLog, Run, RunStatus, Slo
-from advisor.outputs.csv import FAILURES, HISTORY, NOT_KNOWN, STATS, csv_files
+from advisor.outputs.csv import EXCEPTIONS, FAILURES, HISTORY, NOT_KNOWN, STATS, csv_files
 from tests.loadtest.build import result_of
 
 LOCUST = """
 import json
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV, StatsCSVFileWriter
 csv = StatsCSVFileWriter(None, PERCENTILES_TO_REPORT, "x", True)
-print(json.dumps([csv.requests_csv_columns, csv.stats_history_csv_columns, csv.failures_columns]))
+print(json.dumps([
+    csv.requests_csv_columns, csv.stats_history_csv_columns, csv.failures_columns, csv.exceptions_columns
+]))
 """
 
 
@@ -28,7 +30,8 @@ def test_the_columns_are_those_of_the_installed_locust(tmp_path):
         [sys.executable, "-W", "ignore", "-c", LOCUST],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
-    assert json.loads(asked.stdout.splitlines()[-1]) == [list(STATS), list(HISTORY), list(FAILURES)]
+    ours = [list(columns) for columns in (STATS, HISTORY, FAILURES, EXCEPTIONS)]
+    assert json.loads(asked.stdout.splitlines()[-1]) == ours
 
 
 def log(n=3000, rate=100.0, start=10.0, seed=1):
@@ -120,8 +123,28 @@ def test_a_server_that_only_fails_has_no_percentiles():
     assert read(files["_failures.csv"])[0]["Error"] == "no answer"
 
 
+def test_requests_that_the_generator_cut_are_no_failures():
+    cut = log(200)
+    cut.outcome[100:120] = Outcome.CANCELLED
+    files = csv_files(run(cut))
+    total = read(files["_stats.csv"])[-1]
+    failed = int(np.count_nonzero(cut.failed))
+    assert (int(total["Request Count"]), int(total["Failure Count"])) == (200, failed)
+    history = [row for row in read(files["_stats_history.csv"]) if row["Name"] == "Aggregated"]
+    assert (
+        sum(float(row["Failures/s"]) for row in history) == failed == int(history[-1]["Total Failure Count"])
+    )
+    assert sum(int(row["Occurrences"]) for row in read(files["_failures.csv"])) == failed
+
+
+def test_rows_come_in_the_order_of_locust():
+    made = run(log(200), metadata={"kinds": ["POST /z", "GET /a"]})
+    assert [row["Name"] for row in read(csv_files(made)["_stats.csv"])] == ["/a", "/z", "Aggregated"]
+
+
 def test_a_run_without_requests_has_headers():
     files = csv_files(run())
+    assert files["_exceptions.csv"].splitlines() == [",".join(EXCEPTIONS)]
     assert files["_stats_history.csv"].splitlines() == [",".join(HISTORY)]
     assert read(files["_stats.csv"])[0]["Request Count"] == "0"
 
