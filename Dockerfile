@@ -1,41 +1,80 @@
-# Three images from one file:
-#   docker build --target model-exporter -t capacity-advisor/model-exporter .
-#   docker build --target advisor        -t capacity-advisor/advisor .
-#   docker build --target demo-model     -t capacity-advisor/demo-model .
-FROM python:3.12-slim AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --uid 10001 --create-home --home-dir /var/lib/advisor advisor
+# Four images from one file, none of which runs as root or writes outside its volumes:
+#   docker build --target exporter   -t capacity-advisor/model-exporter:0.1.0 .   the sidecar
+#   docker build --target advisor    -t capacity-advisor/advisor:0.1.0 .          API, page, schedule, command line
+#   docker build --target loadgen    -t capacity-advisor/loadgen:0.1.0 .          a load generator on another machine
+#   docker build --target demo-model -t capacity-advisor/demo-model:0.1.0 .       the model of docker-compose.yml
+ARG PYTHON=python:3.12.11-slim-bookworm
+
+FROM ${PYTHON} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY exporters exporters
-COPY dashboards dashboards
+# Without the advisor: the sidecar's image has the sidecar's code and libraries alone.
+RUN mkdir advisor dashboards && touch advisor/__init__.py dashboards/__init__.py
 
-FROM base AS model-exporter
-# The sidecar's own code alone: the advisor's folder is not in this image.
-RUN mkdir advisor && touch advisor/__init__.py && pip install . && rm -rf /src/*
-USER 10001
+FROM build AS build-exporter
+RUN pip install . && pip uninstall --yes pip setuptools
+
+FROM build AS build-advisor
+COPY advisor advisor
+RUN pip install '.[advisor,postgres,kubernetes]'
+
+FROM build AS build-loadgen
+COPY advisor advisor
+RUN pip install '.[advisor]'
+
+FROM build AS build-demo-model
+COPY advisor advisor
+RUN pip install '.[demo]' 'fastapi>=0.135' 'uvicorn>=0.34'
+
+FROM ${PYTHON} AS base
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.vendor="Capacity Advisor developers"
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/advisor advisor
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /var/lib/advisor
+USER 10001:10001
+
+FROM base AS exporter
+LABEL org.opencontainers.image.title=model-exporter \
+      org.opencontainers.image.description="Measures a model server: latency, queue, in flight, CPU, memory, GPU"
+COPY --from=build-exporter /opt/venv /opt/venv
 EXPOSE 8081 9109
-HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9109/healthz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9109/healthz', timeout=2)"]
 ENTRYPOINT ["model-exporter"]
 CMD ["--help"]
 
 FROM base AS advisor
-COPY advisor advisor
-RUN pip install '.[advisor,postgres]' && rm -rf /src/*
+LABEL org.opencontainers.image.title=capacity-advisor \
+      org.opencontainers.image.description="Load tests, capacity with an honest interval, and autoscaling targets"
+COPY --from=build-advisor /opt/venv /opt/venv
 # Compiled kernels are kept here, so that the first fit of a new container does not compile.
 ENV NUMBA_CACHE_DIR=/var/lib/advisor/.numba
-WORKDIR /var/lib/advisor
-USER 10001
 VOLUME /var/lib/advisor
-EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+EXPOSE 8000 5557
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
 ENTRYPOINT ["capacity-advisor"]
 CMD ["serve", "--config", "/etc/advisor/advisor.yaml"]
 
+FROM base AS loadgen
+LABEL org.opencontainers.image.title=capacity-advisor-loadgen \
+      org.opencontainers.image.description="Sends a share of a load test, as the advisor tells"
+COPY --from=build-loadgen /opt/venv /opt/venv
+# It serves nothing that could be asked: alive is connected, or trying to be.
+HEALTHCHECK NONE
+ENTRYPOINT ["capacity-advisor"]
+CMD ["worker", "--help"]
+
 FROM base AS demo-model
-COPY advisor advisor
-RUN pip install '.[demo]' 'fastapi>=0.115' 'uvicorn>=0.34' && rm -rf /src/*
-USER 10001
+LABEL org.opencontainers.image.title=capacity-advisor-demo-model
+COPY --from=build-demo-model /opt/venv /opt/venv
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
 CMD ["uvicorn", "advisor.demo.model:app", "--host", "0.0.0.0", "--port", "8080"]

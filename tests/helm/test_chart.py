@@ -11,8 +11,10 @@ from pathlib import Path
 import helm_python as helm
 import kubernetes_validate
 import pytest
+import typer.main
 import yaml
 
+from advisor.cli.app import app
 from advisor.outputs.hpa import adapter_rules
 from advisor.settings import parse
 from helm.sync import files
@@ -200,7 +202,14 @@ def test_a_change_of_the_configuration_restarts_the_advisor():
 def test_workers_connect_to_the_advisor_with_the_shared_secret():
     manifests = render(COMBINATIONS["load generators"][0])
     worker = container(manifests, "release-capacity-advisor-loadgen")
-    assert worker["args"] == ["worker", "--master", "release-capacity-advisor-loadgen:5557"]
+    assert worker["args"] == [
+        "worker",
+        "--master=release-capacity-advisor-loadgen:5557",
+        "--max-rate=1000",
+        "--allow-host=heart-disease.models",
+    ]
+    command = typer.main.get_command(app).commands["worker"]
+    command.make_context("worker", worker["args"][1:], resilient_parsing=False)
     assert one(manifests, "Service", "release-capacity-advisor-loadgen")["spec"]["ports"][0]["port"] == 5557
     secrets = [
         variable["valueFrom"]["secretKeyRef"]
