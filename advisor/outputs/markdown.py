@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advisor.domain import Capacity, Recommendation, Refusal, Run, Signal
+from advisor.outputs.answers import answer_rows
 from advisor.outputs.documents import stage_document
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
@@ -102,7 +103,8 @@ def run_markdown(run: Run) -> str:
         lines += [f"No capacity: {run.capacity.reason}", ""]
     if run.verdict is not None and run.verdict.reasons:
         lines += [*(f"- {reason}" for reason in run.verdict.reasons), ""]
-    rows = [f"| {name} | {cell(value)} |" for name, value in finding_rows(run)]
+    found_rows = (*finding_rows(run), *answer_rows(run))
+    rows = [f"| {name} | {cell(value)} |" for name, value in found_rows]
     found = ["| found | |", "|---|---|", *rows, ""] if rows else []
     return "\n".join([*lines, *found, *stage_lines(run), ""])
 

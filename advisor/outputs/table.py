@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
+from advisor.outputs.answers import answer_rows
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
@@ -99,7 +100,7 @@ def run_table(run: Run) -> RenderableType:
         table.add_row("capacity", f"[yellow]none:[/] {escape(run.capacity.reason)}")
         if run.capacity.at_least is not None:
             table.add_row("at least", f"{run.capacity.at_least:.4g} req/s")
-    for name, value in finding_rows(run):
+    for name, value in (*finding_rows(run), *answer_rows(run)):
         table.add_row(name, escape(value))
     title = Text(f"{run.target}: {run.scenario}", style="bold")
     documents = [stage_document(stage, run.slo) for stage in run.stages]

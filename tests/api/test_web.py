@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from advisor.api.web import findings, render
+from advisor.api.web import render
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
@@ -36,41 +36,6 @@ def test_words():
     assert render.words("single_thread") == "single thread"
     assert render.words("cpu") == "CPU"
     assert render.percent(0.001) == "0.1 %"
-
-
-def test_nested_findings_become_rows():
-    found = {
-        "growth": 3.0,
-        "recovered": True,
-        "unknown": None,
-        "nothing": {},
-        "drift": {"memory": {"slope": 1048576.25, "per": "s"}, "latency": {"slope": 1e-6, "level": 0.05}},
-        "base_rps": 12.25,
-        "recovery_seconds": 75.0,
-        "latency_peak": 0.21,
-        "error_ratio": 0.004,
-        "quantile": 0.999,
-        "steps": [1, 2.5, "x"],
-        "many": list(range(20)),
-        "parts": [{"a": 1}, {"a": 2}],
-    }
-    assert list(findings.rows(found)) == [
-        ("growth", "3"),
-        ("recovered", "yes"),
-        ("drift: memory: slope", "3775 MB an hour"),
-        ("drift: memory: per", "s"),
-        ("drift: latency: slope", "3.6 ms an hour"),
-        ("drift: latency: level", "50 ms"),
-        ("base_rps", "12.25 req/s"),
-        ("recovery_seconds", "75 s"),
-        ("latency_peak", "210 ms"),
-        ("error_ratio", "0.4 %"),
-        ("quantile", "p99.9"),
-        ("steps", "1, 2.5, x"),
-        ("many", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 … (20 in all)"),
-        ("parts 1: a", "1"),
-        ("parts 2: a", "2"),
-    ]
 
 
 def test_text_in_a_template_is_escaped():

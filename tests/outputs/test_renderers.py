@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from advisor.domain import Arrivals, Demand, PolicyOutcome, Refusal, Simulation
+from advisor.domain import Arrivals, Demand, Outcome, PolicyOutcome, Refusal, Simulation
+from advisor.loadtest.answers.agreement import Agreement
 from advisor.outputs.documents import stage_document
 from advisor.outputs.markdown import recommendation_markdown, run_markdown
 from advisor.outputs.table import recommendation_table, run_table, stages_table
@@ -89,3 +90,28 @@ def test_a_title_longer_than_its_table_stays_on_one_line():
 
 def test_the_objective_in_words():
     assert slo_words(SLO) == "p95 ≤ 100 ms, errors ≤ 0.1 %"
+
+
+@pytest.mark.parametrize("render", [lambda r: shown(run_table(r), 300), run_markdown])
+def test_how_answers_did_in_words(render):
+    refused = {
+        "kind": "POST /predict invalid", "requests": 50, "refused": 40, "accepted": 9, "server_errors": 1,
+        "p95_seconds": 0.012, "within_seconds": 0.1, "passed": {},
+    }  # fmt: skip
+    right = Agreement("load 1", "POST /predict", 300, 300, 0.99).document()
+    wrong = Agreement("load 2", "POST /predict", 100, 50, 0.99).document()
+    text = render(run(findings={"invalid_requests": [refused], "accuracy": [right, wrong]}))
+    assert "40 of 50 refused, p95 12 ms, 9 accepted, 1 server error" in text
+    assert "POST /predict: 350 of 400 answers as without load; in load 2 50 % of 100 answers agree" in text
+    text = render(run(findings={"accuracy": [right]}))
+    assert "POST /predict: 300 of 300 answers as without load" in text
+    assert "in load 1" not in text
+
+
+@pytest.mark.parametrize("render", [lambda r: shown(run_table(r)), run_markdown])
+def test_a_stage_with_failures_names_their_kinds(render):
+    failing = stage(bad=0)
+    failing.log.outcome[:5] = Outcome.SERVER_ERROR
+    failing.log.outcome[5:7] = Outcome.TIMEOUT
+    text = render(run(stages=(failing,)))
+    assert "5 server error, 2" in text

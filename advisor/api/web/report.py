@@ -9,23 +9,22 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from advisor.api.web import findings, render
+from advisor.api.web import render
 from advisor.api.web.runline import run_line, window_points
 from advisor.api.web.timechart import Level, Series, time_chart
 from advisor.capacity.compare import compare
 from advisor.domain import Capacity, Run
-from advisor.loadtest.answers.agreement import FINDING as AGREEMENTS
 from advisor.loadtest.answers.agreement import agreements
 from advisor.loadtest.findings.refusals import FINDING as REFUSALS
 from advisor.loadtest.verdict import Direct, Held, examine, objective_held
 from advisor.loadtest.verdict.answers import answers_held
 from advisor.outputs.documents import RunDocument, run_document
+from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import failure_words, slo_words
 from advisor.service.versions import run_before
 from advisor.store import StageSummary, Store
 from advisor.units import format_seconds, quantile_name
 
-_TABLES = frozenset({AGREEMENTS, REFUSALS})  # findings that the report shows by other means
 _MEGABYTE = 1e6
 _STATUS = {Direct.MET: "good", Direct.VIOLATED: "bad", Direct.UNDECIDED: "warn"}
 
@@ -90,7 +89,7 @@ def report_page(
         agreements=[(found, _STATUS[found.status]) for found in agreements(run.findings)],
         refusals=document.findings.get(REFUSALS, ()),
         refused=[_shown(h) for h in wrong],
-        findings=list(findings.rows({k: v for k, v in document.findings.items() if k not in _TABLES})),
+        findings=list(finding_rows(run)),
         environment=list(_environment(run)),
         before=_before(run, document, *before) if before else None,
     )
