@@ -9,7 +9,7 @@ import numpy as np
 
 from advisor.capacity.identification import Identification
 from advisor.capacity.regression import Estimate, points_of_stages
-from advisor.domain import Arrivals, Slo, StageResult
+from advisor.domain import Arrivals, Capacity, Slo, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_status
 from advisor.units import format_seconds, quantile_name
 
@@ -174,13 +174,17 @@ def _deviation(interval: tuple[float, float]) -> float:
     return float(np.log(interval[1] / interval[0])) / (2 * Z90)
 
 
-def clip(rps: float, seen: Seen, *, disturbed: bool, metastable: bool = False) -> tuple[float, str | None]:
-    """The rate moved to what a stage showed by itself, with a sentence; (rps, None) if nothing contradicts.
+def clip(found: Capacity, seen: Seen, *, metastable: bool = False) -> tuple[float, str | None]:
+    """The rate moved to what a stage showed by itself, with a sentence; its own and None if nothing
+    contradicts.
 
     A failed stage lowers it only where no disturbance explains it and no higher stage met the objective. One
-    that held raises it unless the server is `metastable`: minutes do not show that it will hold on.
+    that held raises it, but minutes say little of a `metastable` server, and on a disturbed machine only what
+    lies beyond the interval.
     """
-    if seen.met is not None and rps < seen.met and not metastable:
+    rps, disturbed = found.rps, found.disturbance is not None
+    believed = found.interval[1] if disturbed else rps
+    if seen.met is not None and believed < seen.met and not metastable:
         return seen.met, (
             f"the estimate of {rps:.4g} req/s was raised: a stage at {seen.met:.4g} req/s met the objective "
             "by itself"

@@ -335,9 +335,7 @@ def from_regression(
 
 def _finish(capacity: Capacity, seen: Seen, *, metastable: bool = False) -> Capacity:
     """Never against what a stage showed by itself; clipped with a warning where it was."""
-    rps, sentence = clip(
-        capacity.rps, seen, disturbed=capacity.disturbance is not None, metastable=metastable
-    )
+    rps, sentence = clip(capacity, seen, metastable=metastable)
     if sentence is None:
         return capacity
     low, high = capacity.interval

@@ -17,7 +17,19 @@ from advisor.capacity.agreement import (
 from advisor.capacity.estimate import Quick, estimate, quick_estimate
 from advisor.capacity.identification import Replay, ReplayedStage, identify
 from advisor.capacity.regression import Estimate
-from advisor.domain import Arrivals, Capacity, LatencyBound, Limit, Refusal, RequestLog, Slo, Stage, Window
+from advisor.domain import (
+    Arrivals,
+    Capacity,
+    Disturbance,
+    Evidence,
+    LatencyBound,
+    Limit,
+    Refusal,
+    RequestLog,
+    Slo,
+    Stage,
+    Window,
+)
 from tests.capacity.loads import Queue, capacity, slo
 from tests.simulator.experiment import Experiment
 from tests.simulator.servers import draw
@@ -122,15 +134,37 @@ def test_long_stages_answer_by_themselves():
         (Seen(None, None), False, 100, None),
         (Seen(90, 110), False, 100, None),
         (Seen(120, None), False, 120, "raised"),
+        (Seen(120, None), True, 100, None),  # it may have met a quiet spell
+        (Seen(130, None), True, 130, "raised"),
         (Seen(None, 80), False, 80, "lowered"),
         (Seen(None, 80), True, 100, None),  # the machine's spell explains the failed stage
         (Seen(95, 80), False, 100, None),  # the stages contradict each other
     ],
 )
 def test_no_estimate_contradicts_a_stage(seen, disturbed, expected, word):
-    rps, sentence = clip(100.0, seen, disturbed=disturbed)
+    disturbance = Disturbance(0.1, 1.5) if disturbed else None
+    found = Capacity(
+        100.0, (80.0, 125.0), Limit.WORKERS, "identification", Evidence(1, 1.0, 1.0), disturbance=disturbance
+    )
+    rps, sentence = clip(found, seen)
     assert rps == expected
     assert (sentence is None) if word is None else (word in sentence)
+
+
+def test_minutes_of_a_server_that_may_stay_slow_raise_nothing():
+    found = Capacity(100.0, (95.0, 105.0), Limit.CONTENTION, "identification", Evidence(1, 1.0, 1.0))
+    assert clip(found, Seen(130.0, None)) != (100.0, None)
+    assert clip(found, Seen(130.0, None), metastable=True) == (100.0, None)
+
+
+def test_the_regression_is_weighed_in_unless_minutes_do_not_tell():
+    other = Estimate(130.0, (120.0, 140.0), True, 0.02, {}, "p95")
+    together = agreement(100.0, (97.0, 103.0), other)
+    assert not together.agrees
+    assert together.rps > 100
+    apart = agreement(100.0, (97.0, 103.0), other, "the machine is slow now and then")
+    assert (apart.agrees, apart.rps, apart.interval) == (True, 100.0, (97.0, 103.0))
+    assert "not weighed in: the machine is slow now and then" in apart.sentence
 
 
 def test_a_stage_that_met_the_objective_raises_the_estimate_with_a_warning():
