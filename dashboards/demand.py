@@ -195,13 +195,13 @@ def replayed() -> Iterator[Panel]:
     yield (
         grid(
             "What it takes",
-            "Replicas on average and at most, and their hours. Of the settings that hold the objective, "
-            "take the cheapest.",
+            "Replicas on average and at most, and their hours a day. Of the settings that hold the "
+            "objective, take the cheapest.",
             9,
         )
         .with_target(table_query(_setting("advisor_simulation_mean_replicas"), "A"))
         .with_target(table_query(_setting("advisor_simulation_most_replicas"), "B"))
-        .with_target(table_query(_setting("advisor_simulation_replica_hours"), "C"))
+        .with_target(table_query(_setting("advisor_simulation_mean_replicas") + " * 24", "C"))
         .with_target(table_query(_setting("advisor_simulation_slo_ratio"), "D"))
         .transformations(
             columns(
@@ -209,12 +209,12 @@ def replayed() -> Iterator[Panel]:
                     "setting": "Setting",
                     "Value #A": "Replicas, mean",
                     "Value #B": "at most",
-                    "Value #C": "Replica hours",
+                    "Value #C": "Replica hours a day",
                     "Value #D": "Within the objective",
                 }
             )
         )
-        .override_by_regexp("^(Replicas, mean|Replica hours)$", [prop("decimals", 1)])
+        .override_by_regexp("^(Replicas, mean|Replica hours a day)$", [prop("decimals", 1)])
         .override_by_name("Within the objective", [prop("unit", "percentunit"), prop("decimals", 2)])
     )
 

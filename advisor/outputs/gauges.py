@@ -284,7 +284,6 @@ def _simulations(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric
         "target",
         "setting",
     )
-    hours = gauge("advisor_simulation_replica_hours", "Replica hours of the replay.", "target", "setting")
     mean = gauge("advisor_simulation_mean_replicas", "Replicas on average.", "target", "setting")
     most = gauge("advisor_simulation_most_replicas", "Replicas at most.", "target", "setting")
     for advice in recommendations:
@@ -296,5 +295,4 @@ def _simulations(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric
             )
             most.add_metric([advice.target, outcome.name], outcome.most_replicas)
             kept.add_metric([advice.target, outcome.name], outcome.requests_within_slo)
-            hours.add_metric([advice.target, outcome.name], outcome.replica_hours)
-    yield from (kept, hours, mean, most)
+    yield from (kept, mean, most)
