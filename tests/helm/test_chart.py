@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import helm_python as helm
-import kubernetes_validate
 import pytest
 import typer.main
 import yaml
@@ -18,11 +17,11 @@ from advisor.cli.app import app
 from advisor.outputs.hpa import adapter_rules
 from advisor.settings import parse
 from helm.sync import files
+from tests.manifests import VERSIONS, validate
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm"
 MINIMAL = yaml.safe_load((CHART / "ci" / "minimal-values.yaml").read_text())
-VERSIONS = [f"1.{minor}" for minor in range(29, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
 CUSTOM = {
     "ServiceMonitor",
     "PodMonitor",
@@ -118,11 +117,6 @@ def container(manifests: list[dict], name: str = "release-capacity-advisor") -> 
     return one(manifests, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
 
 
-@cache
-def validate(manifest: str, version: str) -> None:
-    kubernetes_validate.validate(json.loads(manifest), version, strict=True)
-
-
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_a_combination_gives_what_it_asks_for_and_no_more(combination):
     values, expected = COMBINATIONS[combination]
@@ -136,7 +130,7 @@ def test_every_object_is_valid_for_every_kubernetes(combination):
             assert set(manifest) == {"apiVersion", "kind", "metadata", "spec"}
             continue
         for version in VERSIONS:
-            validate(json.dumps(manifest, sort_keys=True), version)
+            validate(manifest, version)
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from advisor.inject import Sidecar, inject, remove
 from advisor.inject.sidecar import NAME
+from tests.manifests import VERSIONS, validate
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "manifests"
 FILES = sorted(path.name for path in FOLDER.glob("[0-9]*"))
@@ -98,12 +98,11 @@ def test_only_lines_with_ports_and_labels_change_and_all_else_is_added(file, cha
 @pytest.mark.parametrize("form", SIDECARS)
 @pytest.mark.parametrize("file", FILES)
 def test_the_result_is_valid_for_every_kubernetes_that_has_native_sidecars(file, form):
-    versions = ["1.30", kubernetes_validate.latest_version()]
     for manifest in objects(inject(read(file), SIDECARS[form], file).text):
         if manifest["apiVersion"].startswith("argoproj.io"):
             continue  # its own schema; the pod in it is that of a Deployment
-        for version in versions:
-            kubernetes_validate.validate(manifest, version, strict=True)
+        for version in VERSIONS:
+            validate(manifest, version)
 
 
 @pytest.mark.parametrize("file", FILES)
