@@ -10,6 +10,7 @@ from advisor.loadtest.answers.agreement import Agreement, agreements
 from advisor.loadtest.answers.compare import Compare, Rule
 from advisor.loadtest.answers.references import Reference
 from advisor.loadtest.answers.watch import Watch
+from advisor.loadtest.crew import _one_second
 from advisor.loadtest.findings.refusals import refusals
 from advisor.loadtest.protocol import Kind, Prepared, SecondRecord, Told
 from advisor.loadtest.verdict import Direct
@@ -118,6 +119,14 @@ def test_told_answers_are_counted_by_stage_and_kind() -> None:
         Agreement("first", "POST /predict", 3, 3, 0.9),
         Agreement("second", "POST /predict", 2, 1, 0.9),
     )
+
+
+def test_what_several_generators_tell_is_counted_together() -> None:
+    seconds = [
+        SecondRecord("s", 0, 1, {}, {}, RequestLog.empty(), 0, 0, 0.1, told=(Told(0, entry, b"x"),))
+        for entry in (1, 2)
+    ]
+    assert [told.entry for told in _one_second(seconds, 0).told] == [1, 2]
 
 
 def test_requests_that_passed_are_told_by_what_is_wrong_with_them() -> None:
