@@ -204,8 +204,6 @@ class _Run:
 
     async def cut(self) -> None:
         """Stop the load and the change, and keep what the running stage has measured."""
-        if self.changing is not None:
-            self.changing.cancel()
         if self.stage is not None:
             await self._stop_load(self.stage)
         await self._leave_change()

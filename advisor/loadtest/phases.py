@@ -26,7 +26,7 @@ def phases(
     _, begin, end, over = cuts
     changed = (result.log.end > begin) & (end > begin)
     done = (result.log.intended >= end) & (over > end)
-    position = changed.astype(int) + done
+    position = np.where(done, 2, changed)
     spans = zip(PHASES, cuts[:-1], cuts[1:], range(3), strict=True)
     return tuple(
         _phase(result, seconds, name, first, last, position == number, epoch)

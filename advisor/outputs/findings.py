@@ -26,8 +26,10 @@ def finding_rows(run: Run) -> Rows:
 
 
 def _filled(change: Found) -> str:
-    replicas = change["replicas"]
-    return str(change["what"] if replicas is None else change["what"].replace("{replicas}", str(replicas)))
+    what, replicas = str(change["what"]), change["replicas"]
+    if replicas is None:
+        return what
+    return what.replace("'{replicas}'", str(replicas)).replace("{replicas}", str(replicas))
 
 
 def _smoke(found: Found) -> Rows:
@@ -76,7 +78,7 @@ def _drift(drift: Found, slope: Callable[[float], str], level: Callable[[float],
     span = f"{slope(drift['slope'])} ({slope(drift['low'])} to {slope(drift['high'])}, 95 %)"
     now = f"{level(drift['level'])} at the end" if drift["level"] > 0 else "none at the end"
     if not drift["grows"]:
-        return f"does not grow: {span}, {now}"
+        return f"{'no lasting growth' if drift['low'] > 0 else 'does not grow'}: {span}, {now}"
     left = drift["seconds_to_limit"]
     if left is None:
         return f"grows: {span}, {now}"
@@ -148,12 +150,12 @@ def _scalability(found: Found) -> Rows:
     elif law["peak_at_least"] is not None:
         yield "peak", f"not before {law['peak_at_least']:.3g} replicas"
     else:
-        yield "peak", "none in sight"
+        yield "peak", "none: together the replicas do more than each alone"
 
 
 def _coefficient(law: Found, name: str) -> str:
     low, high = law[f"{name}_interval"]
-    shown = "" if law[f"{name}_shown"] else ", not different from 0"
+    shown = "" if law[f"{name}_shown"] else f", not different from 0 in the {law['throughput']}"
     return f"{law[name]:.3g} ({low:.3g} to {high:.3g}, 90 %){shown}"
 
 

@@ -8,19 +8,20 @@ import os
 import shlex
 import shutil
 import signal
+import tempfile
+from typing import IO
 
 import httpx
 
 from advisor.errors import ConfigurationError
 from advisor.loadtest.hook import HookResult
 from advisor.settings import HookSettings
+from advisor.settings.conduct import REPLICAS
 from advisor.units import format_seconds
 
-REPLICAS = "{replicas}"
 _KEPT_LINES = 20
 _KEPT_BYTES = 8192
 _GRACE_SECONDS = 5.0  # between the request to end and the end
-_READ_ON_SECONDS = 1.0  # what a command left in the background may hold its output open
 _PROBE_EVERY = 0.5
 
 
@@ -40,13 +41,15 @@ class CommandHook:
     async def __call__(self, replicas: int | None = None) -> HookResult:
         """Run it, and wait until `ready_url` answers, where there is one; all within its time limit."""
         command = [part.replace(REPLICAS, str(replicas)) for part in self._settings.command]
-        tail = bytearray()
-        code = None
-        problem = None
+        with tempfile.TemporaryFile() as output:
+            return await self._call(command, output)
+
+    async def _call(self, command: list[str], output: IO[bytes]) -> HookResult:
+        code = problem = None
         limit = format_seconds(self._settings.timeout)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                code = await _run(command, tail)
+                code = await _run(command, output)
                 if code == 0 and self._settings.ready_url is not None:
                     await _answers(self._settings.ready_url)
         except TimeoutError:
@@ -54,7 +57,7 @@ class CommandHook:
             problem = f"{stuck} within {limit}"
         except OSError as error:
             problem = f"it cannot be started: {error.strerror or error}"
-        lines = tuple(tail.decode(errors="replace").splitlines()[-_KEPT_LINES:])
+        lines = _last_lines(output)
         if code:
             how = f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
             problem = f"{how}: {lines[-1]}" if lines else how
@@ -63,32 +66,25 @@ class CommandHook:
         return HookResult(code, lines, problem)
 
 
-async def _run(command: list[str], tail: bytearray) -> int:
-    """Exit code; `tail` gets the end of what it writes, as it comes."""
+async def _run(command: list[str], output: IO[bytes]) -> int:
+    """Exit code."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=output,  # no pipe: what the command leaves in the background may hold it open
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,  # so that it can be ended with its children
     )
-    reader = asyncio.create_task(_keep_tail(process.stdout, tail))
     try:
-        code = await process.wait()
-        await asyncio.wait({reader}, timeout=_READ_ON_SECONDS)
+        return await process.wait()
     except BaseException:
         await _end(process)
         raise
-    finally:
-        reader.cancel()
-    return code
 
 
-async def _keep_tail(stream: asyncio.StreamReader | None, tail: bytearray) -> None:
-    assert stream is not None
-    while chunk := await stream.read(65536):
-        tail += chunk
-        del tail[:-_KEPT_BYTES]
+def _last_lines(output: IO[bytes]) -> tuple[str, ...]:
+    output.seek(max(output.seek(0, os.SEEK_END) - _KEPT_BYTES, 0))
+    return tuple(output.read().decode(errors="replace").splitlines()[-_KEPT_LINES:])
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

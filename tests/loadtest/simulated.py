@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from advisor.domain import Arrivals, Floats, Outcome, RequestLog, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import Plan, elapsed
+from advisor.loadtest.phases import phases
+from advisor.loadtest.plan.common import Hooked, Plan, elapsed
 from advisor.loadtest.protocol import SecondRecord, latency_buckets
 
 DROPPED = -1
@@ -206,7 +209,14 @@ def play(plan: Plan, bench: Bench, most: int = 60) -> tuple[list[StageResult], S
         step = plan.next_stage(tuple(history))
         if isinstance(step, Stop):
             return history, step
-        history.append(bench.run(step))
+        if isinstance(step, Hooked) and step.replicas is not None:
+            bench.server = dataclasses.replace(bench.server, workers=step.replicas)
+        result = bench.run(step.stage if isinstance(step, Hooked) else step)
+        if isinstance(step, Hooked) and step.at is not None:
+            begin = result.start + step.at
+            history += phases(result, (), begin, begin + 1.0, 0.0)
+        else:
+            history.append(result)
     raise AssertionError(
         f"no end after {most} stages and {elapsed(history):.0f} s: {[r.stage.name for r in history]}"
     )
@@ -217,7 +227,9 @@ class SimulatedGenerator:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
+        self.epoch = time.time()
         self.aborted = False
+        self.finished = False
         self.closed = False
 
     async def run_stage(self, stage: Stage) -> AsyncIterator[SecondRecord | StageResult]:
@@ -225,6 +237,9 @@ class SimulatedGenerator:
         for record in seconds_of(result):
             yield record
         yield result
+
+    async def finish(self) -> None:
+        self.finished = True
 
     async def abort(self) -> None:
         self.aborted = True

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,7 @@ def first(plan: Plan) -> Stage:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_scenario_has_a_plan_of_its_name(scenario: str) -> None:
-    plan = a_plan(scenario, RunOptions(rate=10, curve=CURVE))
+    plan = a_plan(scenario, RunOptions(rate=10, curve=CURVE if scenario == "replay" else ()))
 
     assert plan.scenario == scenario
     assert first(plan).seconds > 0
@@ -127,3 +128,56 @@ def test_guards_take_the_abort_rule_and_leave_room_for_drains() -> None:
 
     assert guards.error_ratio == 0.2
     assert guards.seconds >= 100
+
+
+def test_a_replay_is_as_long_as_its_demand_and_so_many_times_as_fast_as_asked() -> None:
+    plan = a_plan("replay", RunOptions(curve=CURVE, compress=2, factor=3))
+    assert isinstance(plan, ReplayPlan)
+    stage = first(plan)
+    assert stage.seconds == 5
+    assert stage.curve == ((0.0, 3.0), (5.0, 15.0))
+    assert first(a_plan("replay", RunOptions(curve=CURVE, duration=4))).seconds == 4
+
+
+def test_demand_that_lasts_longer_than_a_run_may_is_refused_with_what_to_do() -> None:
+    day = ((0.0, 1.0), (86_400.0, 5.0))
+    with pytest.raises(ConfigurationError, match="the demand lasts 24 h, the run at most 10 min") as caught:
+        a_plan("replay", RunOptions(curve=day))
+    assert "compress it 152 times" in str(caught.value.hint)
+    assert first(a_plan("replay", RunOptions(curve=day, compress=152))).seconds < 570
+    cut = a_plan("replay", RunOptions(curve=day, budget=100))
+    assert first(cut).seconds == 95
+
+
+def test_arrivals_can_be_burstier_than_poisson_where_that_means_something() -> None:
+    stage = first(a_plan("load", RunOptions(rate=10, cv=2)))
+    assert (stage.arrivals, stage.cv) == (Arrivals.GAMMA, 2)
+    assert first(a_plan("load", RunOptions(rate=10, cv=1))).arrivals is Arrivals.POISSON
+    with pytest.raises(ConfigurationError, match="capacity run has Poisson arrivals"):
+        a_plan("capacity", RunOptions(cv=2))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "words"),
+    [
+        ("load", RunOptions(rate=1, last=60), "last only goes with a replay run"),
+        ("soak", RunOptions(rate=1, replicas=(1, 2)), "replicas only goes with a scalability run"),
+        ("spike", RunOptions(rate=1, factor=0.5), "factor must be above 1"),
+        ("scalability", RunOptions(replicas=(4,)), "two or more numbers of replicas"),
+        ("scalability", RunOptions(replicas=(1, 2, 50)), "50 replicas exceed the limit of 20"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(scenario: str, options: RunOptions, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        a_plan(scenario, options)
+
+
+def test_the_demand_that_was_asked_for_comes_before_the_configured_one(tmp_path: Path) -> None:
+    settings = ScenarioSettings.model_validate({"curve": tmp_path / "demand.csv", "compress": 4})
+    assert RunOptions().filled(settings).curve_file == tmp_path / "demand.csv"
+    asked = RunOptions(last=3600).filled(settings)
+    assert (asked.curve_file, asked.last, asked.compress) == (None, 3600, 4)
+
+
+def test_the_record_of_a_run_counts_the_points_of_its_demand() -> None:
+    assert RunOptions(curve=CURVE, factor=2).stated() == {"curve": 2, "factor": 2}

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from advisor.errors import NotAllowed
-from advisor.service.permission import allowed_hosts, blackout_end, check_permission
+from advisor.service.permission import allowed_hosts, blackout_end, check_permission, next_blackout
 from advisor.settings import AdvisorSettings, BlackoutSettings, TargetSettings
 
 ZONE = dt.timezone(dt.timedelta(hours=2))
@@ -81,3 +81,11 @@ def test_only_configured_hosts_and_ports_are_allowed() -> None:
     )
 
     assert allowed_hosts(settings) == ("127.0.0.1:8080", "models.example:443")
+
+
+def test_the_next_blackout_is_the_soonest_of_all() -> None:
+    blackout = [{"cron": "0 8 * * *", "duration": "10h"}, {"cron": "30 6 * * *", "duration": "1h"}]
+    target = a_target(blackout=blackout)
+    assert next_blackout(target, at("2025-06-02T05:00")) == at("2025-06-02T06:30")
+    assert next_blackout(target, at("2025-06-02T07:00")) == at("2025-06-02T08:00")
+    assert next_blackout(a_target(), at("2025-06-02T07:00")) is None

@@ -33,11 +33,13 @@ class ScalePoint:
 class UslFit:
     """X(N) = λN / (1 + σ(N−1) + κN(N−1)), with 90 % intervals; λ is `rps_of_one`.
 
-    sigma: contention, the share of the work for which replicas queue on one another; kappa: crosstalk, what
-    each pair of them costs. A coefficient whose interval includes 0 is not `shown`: the data do without it.
-    The peak is where another replica takes more than it brings; `peak_at_least` where κ is not shown.
+    throughput: which X it was fitted to. sigma: contention, the share of the work for which replicas queue on
+    one another; kappa: crosstalk, what each pair of them costs. A coefficient whose interval includes 0 is
+    not `shown`: the data do without it. The peak is where another replica takes more than it brings;
+    `peak_at_least` where κ is not shown; neither where replicas gain from one another (σ or κ below 0).
     """
 
+    throughput: str  # "saturation" or "capacity"
     rps_of_one: float
     sigma: float
     sigma_interval: tuple[float, float]
@@ -68,56 +70,94 @@ def scalability_findings(found: Mapping[int, Capacity | Refusal]) -> Scalability
         reason = f"the law of scalability needs {FEWEST} replica counts with a capacity, found {len(known)}"
         return ScalabilityFindings(points, None, reason)
     counts = np.array(list(known), float)
-    rates = np.array([capacity.rps for capacity in known.values()])
+    saturation = [capacity.saturation_rps for capacity in known.values()]
+    # Contention and crosstalk are of throughput. Within an objective, replicas behind one queue gain from one
+    # another besides, which is no part of the law.
+    name = "capacity" if None in saturation else "saturation"
+    values = [capacity.rps for capacity in known.values()] if None in saturation else saturation
     errors = np.array([_relative_error(capacity) for capacity in known.values()])
-    return ScalabilityFindings(points, fit_usl(counts, rates, errors), None)
+    return ScalabilityFindings(points, fit_usl(counts, np.array(values, float), errors, name), None)
 
 
-def fit_usl(counts: Floats, rates: Floats, errors: Floats) -> UslFit:
+def fit_usl(counts: Floats, rates: Floats, errors: Floats, throughput: str = "saturation") -> UslFit:
     """`rates` (req/s) with relative standard `errors`, at three or more replica `counts`.
 
     N/X = 1/λ + σ/λ·(N−1) + κ/λ·N(N−1) is linear in its coefficients (Gunther, "Guerrilla Capacity
     Planning", 2007, chapter 5), so weighted least squares with the known errors solves it; where the points
     scatter more than these say, the errors grow with the scatter. Intervals of σ and κ by the delta method.
     """
-    sigma, sigma_interval, _ = _ratio(counts, rates, errors, 1)
-    kappa, kappa_interval, coefficients = _ratio(counts, rates, errors, 2)
-    kappa_shown = kappa_interval[0] > 0
-    if not kappa_shown:  # what κ took from σ goes back to it
-        sigma, sigma_interval, coefficients = _ratio(counts, rates, errors, 1, columns=2)
-    sigma_shown = sigma_interval[0] > 0
+    law = _Fitted.of(counts, rates, errors, (_SIGMA, _KAPPA))
+    sigma, sigma_interval = law.ratio(_SIGMA)
+    kappa, kappa_interval = law.ratio(_KAPPA)
+    sigma_shown, kappa_shown = _excludes_zero(sigma_interval), _excludes_zero(kappa_interval)
     peak = peak_rps = at_least = None
-    contention = min(max(sigma, 0.0), 1.0)
-    one = 1 / float(coefficients[0])
-    if kappa_shown:
-        peak = max(math.sqrt((1 - contention) / kappa), 1.0)
-        peak_rps = one * peak / (1 + contention * (peak - 1) + kappa * peak * (peak - 1))
-    elif kappa_interval[1] > 0:
+    gains = (sigma_shown and sigma < 0) or (kappa_shown and kappa < 0)
+    contention = min(max(sigma, 0.0), 1.0) if sigma_shown else 0.0
+    if kappa_shown and not gains:
+        crosstalk = kappa
+        if not sigma_shown:
+            law = _Fitted.of(counts, rates, errors, (_KAPPA,))
+            crosstalk, _ = law.ratio(_KAPPA)
+        peak = max(math.sqrt((1 - contention) / crosstalk), 1.0)
+        peak_rps = law.one * peak / (1 + contention * (peak - 1) + crosstalk * peak * (peak - 1))
+    elif not gains and kappa_interval[1] > 0:
         at_least = max(math.sqrt((1 - contention) / kappa_interval[1]), float(counts.max()))
     return UslFit(
-        one, sigma, sigma_interval, sigma_shown, kappa, kappa_interval, kappa_shown, peak, peak_rps, at_least
+        throughput,
+        law.one,
+        sigma,
+        sigma_interval,
+        sigma_shown,
+        kappa,
+        kappa_interval,
+        kappa_shown,
+        peak,
+        peak_rps,
+        at_least,
     )
 
 
-def _ratio(
-    counts: Floats, rates: Floats, errors: Floats, index: int, columns: int = 3
-) -> tuple[float, tuple[float, float], Floats]:
-    """Coefficient `index` over the first one, its interval, and all coefficients."""
-    import statsmodels.api as sm
+_SIGMA, _KAPPA = "sigma", "kappa"
 
-    y = counts / rates
-    design = np.column_stack([np.ones_like(counts), counts - 1, counts * (counts - 1)])[:, :columns]
-    model = sm.WLS(y, design, weights=1 / (y * errors) ** 2)
-    spread = model.fit()
-    scale = max(1.0, float(spread.scale)) if counts.size > columns else 1.0
-    fit = model.fit(cov_type="fixed scale", cov_kwds={"scale": scale})
-    coefficients, covariance = np.asarray(fit.params), np.asarray(fit.cov_params())
-    value = float(coefficients[index] / coefficients[0])
-    gradient = np.zeros(columns)
-    gradient[index], gradient[0] = 1 / coefficients[0], -value / coefficients[0]
-    error = math.sqrt(float(gradient @ covariance @ gradient))
-    width = error * float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-    return value, (value - width, value + width), coefficients
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Coefficients of N/X with their covariance; the first is 1/λ, then those of `names`."""
+
+    names: tuple[str, ...]
+    coefficients: Floats
+    covariance: Floats
+
+    @classmethod
+    def of(cls, counts: Floats, rates: Floats, errors: Floats, names: tuple[str, ...]) -> _Fitted:
+        import statsmodels.api as sm
+
+        columns = {_SIGMA: counts - 1, _KAPPA: counts * (counts - 1)}
+        y = counts / rates
+        design = np.column_stack([np.ones_like(counts), *(columns[name] for name in names)])
+        model = sm.WLS(y, design, weights=1 / (y * errors) ** 2)
+        free = counts.size - design.shape[1]
+        scale = max(1.0, float(model.fit().ssr) / free) if free else 1.0
+        fit = model.fit(cov_type="fixed scale", cov_kwds={"scale": scale})
+        return cls(names, np.asarray(fit.params), np.asarray(fit.cov_params()))
+
+    @property
+    def one(self) -> float:
+        return 1 / float(self.coefficients[0])
+
+    def ratio(self, name: str) -> tuple[float, tuple[float, float]]:
+        """A coefficient of the law and its interval."""
+        index = 1 + self.names.index(name)
+        value = float(self.coefficients[index] / self.coefficients[0])
+        gradient = np.zeros(self.coefficients.size)
+        gradient[index], gradient[0] = self.one, -value * self.one
+        error = math.sqrt(float(gradient @ self.covariance @ gradient))
+        width = error * float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        return value, (value - width, value + width)
+
+
+def _excludes_zero(interval: tuple[float, float]) -> bool:
+    return interval[0] > 0 or interval[1] < 0
 
 
 def _point(count: int, answer: Capacity | Refusal, first: tuple[int, Capacity] | None) -> ScalePoint:
