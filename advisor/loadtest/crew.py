@@ -342,7 +342,6 @@ def _one_second(records: Sequence[SecondRecord], in_flight: int) -> SecondRecord
         log=RequestLog.concat(record.log for record in records),
         in_flight=in_flight,
         dropped=sum(record.dropped for record in records),
-        told=tuple(told for record in records for told in record.told),
         cpu=max(record.cpu for record in records),
         dispatch_delay_p50=max(p50, default=None),
         dispatch_delay_p99=max(p99, default=None),
