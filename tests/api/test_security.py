@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
+from fastapi import Request
+from fastapi.security import HTTPAuthorizationCredentials
 
-from advisor.api.security import Access, BrowserGuard, Role, is_loopback
+from advisor.api.security import COOKIE, Access, Acting, BrowserGuard, Role, is_loopback, role_of
 from advisor.errors import ConfigurationError
 from advisor.settings import ApiSettings
 
@@ -60,6 +63,37 @@ def test_off_loopback_a_short_token_is_refused_and_not_shown():
     assert "openssl rand" in caught.value.hint
     assert Access.from_environment(settings, {**tokens, "ADVISOR_VIEWER_TOKEN": long}).operator_token == long
     assert Access.from_environment(ApiSettings(), tokens).viewer_token == "guess-me-please"  # on loopback
+
+
+@pytest.mark.parametrize(
+    ("access", "acting"),
+    [
+        (Access(), Acting.OPEN),
+        (Access("v", "o"), Acting.TOKEN),
+        (Access(None, "o"), Acting.TOKEN),
+        (Access("v"), Acting.NOBODY),
+    ],
+)
+def test_what_it_takes_to_start_a_run(access, acting):
+    assert access.acting is acting
+
+
+@pytest.mark.parametrize(
+    ("method", "header", "role"),
+    [
+        ("GET", None, Role.OPERATOR),
+        ("POST", None, Role.NONE),
+        ("POST", "v", Role.VIEWER),
+        ("POST", "o", Role.OPERATOR),
+        ("GET", "wrong", Role.NONE),
+    ],
+)
+def test_a_cookie_reads_and_only_a_header_acts(method, header, role):
+    app = SimpleNamespace(state=SimpleNamespace(access=Access("v", "o")))
+    cookie = (b"cookie", f"{COOKIE}=o".encode())
+    request = Request({"type": "http", "method": method, "headers": [cookie], "app": app})
+    given = HTTPAuthorizationCredentials(scheme="Bearer", credentials=header) if header else None
+    assert role_of(request, given) is role
 
 
 LOCAL = Access()
