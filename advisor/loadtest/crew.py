@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ _PATIENCE = 1.5  # s that a second waits for the generators that have not told t
 _LAG = 2.0  # s; a generator whose measurements come later than that is too busy to be believed
 _EARLY = 0.97  # of its seconds: a stage that ended before ended by its own rule
 
+T = TypeVar("T")
 Gather: TypeAlias = Callable[[], Awaitable[Sequence["Member"]]]
 """The generators of a run, once all that are expected are there. Raises EngineFailed where they are not."""
 _News: TypeAlias = "SecondRecord | StageResult | AdvisorError"
@@ -187,7 +188,7 @@ class _Staging:
     def __init__(self, crew: Crew, stage: Stage, able: Sequence[Member]) -> None:
         self._crew = crew
         self._stage = stage
-        self._tasks = _tasks_of(stage, able)
+        self._tasks = tasks_of(stage, able)
         self.members = [member for member, *_ in self._tasks]
         self._shifts = {member.name: crew.shift(member) for member in self.members}
         self._inbox: asyncio.Queue[tuple[Member, _News]] = asyncio.Queue()
@@ -307,7 +308,7 @@ class _Staging:
         )
 
 
-def _tasks_of(stage: Stage, able: Sequence[Member]) -> list[tuple[Member, Stage, tuple[int, int]]]:
+def tasks_of(stage: Stage, able: Sequence[T]) -> list[tuple[T, Stage, tuple[int, int]]]:
     """What each is to do: all of one stream, some of the users, or a share of the arrivals."""
     count = len(able)
     if stage.arrivals is Arrivals.SINGLE:

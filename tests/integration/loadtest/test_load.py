@@ -161,12 +161,14 @@ def test_https_with_a_certificate_of_its_own(tmp_path) -> None:
     subprocess.run(command.split(), check=True, capture_output=True)
     server = Server(str(certificate), str(key))
     try:
-        stage = Stage("s", Arrivals.CONSTANT, 1, rate=100)
+        stage = Stage("s", Arrivals.CONSTANT, 0.5, rate=100)
         [trusting], _ = run(setup_of(server, "/ok", verify_tls=False), stage)
         [strict], _ = run(setup_of(server, "/ok"), stage)
+        [known], _ = run(setup_of(server, "/ok", ca_file=str(certificate)), stage)
         [closing], _ = run(setup_of(server, "/close", verify_tls=False), stage)
     finally:
         server.stop()
     assert trusting.log.ok.all()
+    assert known.log.ok.all()
     assert set(strict.log.outcome.tolist()) == {Outcome.CONNECTION}
     assert closing.log.ok.all()
