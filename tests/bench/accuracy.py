@@ -22,12 +22,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from advisor.capacity.estimate import estimate, quick_estimate
+from advisor.capacity.drift import drift_of
+from advisor.capacity.estimate import estimate, estimate_with_model, quick_estimate
 from advisor.capacity.identification import Identification, identify
-from advisor.capacity.production import estimate_production
-from advisor.domain import Arrivals, Capacity, LatencyBound, RequestLog, Slo, Stage
+from advisor.capacity.production import at_least, estimate_production
+from advisor.domain import (
+    Arrivals,
+    Capacity,
+    Histogram,
+    LatencyBound,
+    Outcome,
+    RequestLog,
+    Slo,
+    Stage,
+    Window,
+)
 from advisor.loadtest.plan.capacity import CapacityPlan
 from advisor.loadtest.protocol import Caps
+from exporters.buckets import latency_bounds
+from exporters.names import OUTCOMES
 from tests.simulator.experiment import Experiment, drive
 from tests.simulator.servers import FAMILIES, OUTSIDE, Server, draw
 from tests.simulator.truth import Truth, capacity, unloaded
@@ -71,7 +84,8 @@ def run_case(family: str, seed: int, seconds: float) -> Row:
     return _row(
         family,
         seed,
-        experiment,
+        server,
+        (experiment.now, sum(len(result.log) for result in history)),
         truth,
         answer,
         identified=_off(found.rps, truth.rate) if isinstance(found, Identification) else None,
@@ -84,14 +98,79 @@ def run_case(family: str, seed: int, seconds: float) -> Row:
 def production_case(family: str, seed: int) -> Row:
     """Twelve spells of traffic at 20 to 60 % of the capacity, at most 40 000 requests; events alone."""
     server, slo, truth = _case(family, seed, 2.0)
-    experiment = Experiment(server, seed)
-    for share in np.random.default_rng([seed, 9]).uniform(0.2, 0.6, 12):
-        rate = share * truth.rate
-        experiment.run(Stage("spell", Arrivals.POISSON, min(600.0, 3300.0 / rate), rate=rate))
-    log = RequestLog.concat(result.log for result in experiment.history)
+    log = _spells(server, seed, truth, 0.2, 0.6, 3300.0)
     begun = time.perf_counter()
     answer = estimate_production((), slo, log=log, seed=seed).answer
-    return _row(family, seed, experiment, truth, answer, cost=time.perf_counter() - begun)
+    cost = time.perf_counter() - begun
+    return _row(family, seed, server, (float(log.end.max()), len(log)), truth, answer, cost=cost)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Ln (lower bound/truth) from events and from windows alone, under loads up to 1.1 of the capacity (None:
+    no bound given); whether a drift is told of the server itself, and of one 1.25 times as slow.
+    """
+
+    family: str
+    by_events: float | None
+    by_windows: float | None
+    same: bool | None
+    slower: bool | None
+
+
+def watched_case(family: str, seed: int) -> Watched:
+    """What production tells without a capacity of its own: a bound, and whether a run's server still fits."""
+    server, slo, truth = _case(family, seed, 2.0)
+    crossing = _spells(server, seed, truth, 0.3, 1.1, 2000.0)
+    below = _spells(server, seed + 1, truth, 0.2, 0.6, 1000.0)
+    run = Experiment(server, seed)
+    plan = CapacityPlan(slo, quick_estimate, Caps(rate=1e5, in_flight=10_000, seconds=150.0), seed=seed)
+    drive(run, plan)
+    model = estimate_with_model(run.history, slo, seed=seed).model
+    slow = RequestLog(below.sent, below.sent, below.sent + 1.25 * below.service, below.outcome, below.kind)
+    drifts = [drift_of(model, log, 0.95) if model is not None else None for log in (below, slow)]
+    return Watched(
+        family,
+        _off(at_least((), slo, crossing), truth.rate),
+        _off(at_least(_windows(crossing, slo), slo, None), truth.rate),
+        *(None if drift is None else drift.drifted for drift in drifts),
+    )
+
+
+def _spells(server: Server, seed: int, truth: Truth, low: float, high: float, requests: float) -> RequestLog:
+    """Twelve spells of traffic at random shares of the capacity, about `requests` in each."""
+    experiment = Experiment(server, seed)
+    for share in np.random.default_rng([seed, 9]).uniform(low, high, 12):
+        rate = share * truth.rate
+        experiment.run(Stage("spell", Arrivals.POISSON, min(600.0, requests / rate), rate=rate))
+    return RequestLog.concat(result.log for result in experiment.history)
+
+
+def _windows(log: RequestLog, slo: Slo, seconds: float = 15.0) -> list[Window]:
+    """As a sidecar's metrics give them, with its own buckets."""
+    bounds = np.array(latency_bounds(bound.seconds for bound in slo.latency))
+    found = []
+    for start in np.arange(0.0, float(log.end.max()), seconds):
+        inside = (log.end > start) & (log.end <= start + seconds)
+        done = {name: float((inside & (log.outcome == Outcome[name.upper()])).sum()) for name in OUTCOMES}
+        if any(done.values()):
+            cells = np.searchsorted(bounds, log.latency[inside & log.ok])
+            counts = np.bincount(cells, minlength=bounds.size + 1).astype(float)
+            found.append(Window(start, start + seconds, done, latency=Histogram(bounds, counts)))
+    return found
+
+
+def watched_table(rows: list[Watched]) -> str:
+    """Lower bounds and drifts of all families together."""
+    lines = [f"{'lower bound':<26}{'given':>10} {'right':>7} {'median':>8}"]
+    for name, field in (("from events", "by_events"), ("from windows alone", "by_windows")):
+        given = [value for row in rows if (value := getattr(row, field)) is not None]
+        right, middle = np.mean(np.array(given) <= 0), np.expm1(np.median(given))
+        lines.append(f"{name:<26}{len(given):>4} of {len(rows):<3} {right:>6.0%} {middle:>8.0%}")
+    for name, field in (("drift told, no change", "same"), ("drift told, 1.25 × latency", "slower")):
+        known = [value for row in rows if (value := getattr(row, field)) is not None]
+        lines.append(f"{name:<26}{sum(known):>4} of {len(known)}")
+    return "\n".join(lines)
 
 
 def _case(family: str, seed: int, multiple: float) -> tuple[Server, Slo, Truth]:
@@ -100,19 +179,19 @@ def _case(family: str, seed: int, multiple: float) -> tuple[Server, Slo, Truth]:
     return server, Slo(tuple(LatencyBound(*bound) for bound in bounds)), capacity(server, bounds)
 
 
-def _row(family, seed, experiment, truth, answer, **methods) -> Row:
-    """The product's answer beside what else was asked."""
+def _row(family, seed, server, spent, truth, answer, **methods) -> Row:
+    """The product's answer beside what else was asked; `spent`: seconds and requests."""
     known = isinstance(answer, Capacity)
     low, high = answer.interval if known else (np.nan, np.nan)
     given = {"identified": None, "last_met": None, "fraction": None, **methods}
     return Row(
         family=family,
         seed=seed,
-        server=experiment.server.name,
+        server=server.name,
         truth=truth.rate,
         truth_error=truth.error,
-        seconds=experiment.now,
-        requests=sum(len(result.log) for result in experiment.history),
+        seconds=spent[0],
+        requests=spent[1],
         answered=_off(answer.rps, truth.rate) if known else None,
         covers=bool(low <= truth.rate <= high) if known else None,
         half_width=float(np.log(high / low) / 2) if known else None,
@@ -196,8 +275,10 @@ def speed() -> str:
     return f"identification of {len(log)} requests: {np.median(times):.2f} s (reach: 2 s)"
 
 
-def _work(task: tuple[str, str, int, float]) -> Row:
+def _work(task: tuple[str, str, int, float]) -> Row | Watched:
     kind, family, seed, seconds = task
+    if kind == "watched":
+        return watched_case(family, seed)
     return production_case(family, seed) if kind == "production" else run_case(family, seed, seconds)
 
 
@@ -209,6 +290,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=12, help="servers of each family")
     parser.add_argument("--outside", type=int, default=6, help="servers of each kind outside the families")
     parser.add_argument("--production", type=int, default=6, help="servers of each family in production")
+    parser.add_argument("--watched", type=int, default=4, help="servers of each family for bounds and drift")
     parser.add_argument("--seconds", type=float, default=150.0, help="budget of a run, drains included")
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -221,21 +303,29 @@ def main() -> int:
         "production": [
             (f, s) for f in FAMILIES for s in range(options.first, options.first + options.production)
         ],
+        "watched": [(f, s) for f in FAMILIES for s in range(options.first, options.first + options.watched)],
     }
     titles = {
         "run": f"Ten families, {options.seconds:.0f} s of the capacity plan",
         "outside": "Servers outside of the families: refused, or how far off",
         "production": "Production events alone, at most 60 % load and 40 000 requests",
+        "watched": "Production under loads up to 1.1 of the capacity: bounds; and drift from a run's server",
     }
     print("cells: median / 90th percentile of |error| in %, (share over-estimating by more than 10 %)")
-    kept: dict[str, list[Row]] = {}
+    kept: dict[str, list[Row | Watched]] = {}
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for kind, cases in kinds.items():
             tasks = [(kind, family, seed, options.seconds) for family, seed in cases]
             rows = kept[kind] = pool.map(_work, tasks, chunksize=1)
-            if rows:
+            if rows and kind == "watched":
+                print(f"\n{titles[kind]}\n{watched_table(rows)}", flush=True)
+            elif rows:
                 print(f"\n{titles[kind]}\n{table(rows, baselines=kind != 'production')}", flush=True)
-    errors = [row.truth_error for rows in kept.values() for row in rows]
+            if rows and kind == "production":
+                print("(no traffic below it shows a limit of the queue; without that family:)")
+                shown = [row for row in rows if row.family != "bounded_queue"]
+                print(table(shown, baselines=False).splitlines()[-1], flush=True)
+    errors = [row.truth_error for rows in kept.values() for row in rows if isinstance(row, Row)]
     middle, worst = 100 * np.median(errors), 100 * max(errors)
     print(f"\nstandard error of the truths: median {middle:.2f} %, worst {worst:.1f} %")
     if options.json:
