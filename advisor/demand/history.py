@@ -68,16 +68,25 @@ class DemandHistory:
 
     def coarser(self, step: float) -> DemandHistory:
         """Means over whole multiples of the step; a coarse step is known when half of it is."""
-        ratio = max(round(step / self.step), 1)
-        whole = len(self) // ratio * ratio
-        rates = (
-            np.where(self.known, self.rates, 0.0)[-whole:].reshape(-1, ratio) if whole else np.zeros((0, 1))
-        )
-        known = self.known[-whole:].reshape(-1, ratio) if whole else np.zeros((0, 1), bool)
+        rates, known = self._blocks(step)
         count = known.sum(axis=1)
-        means = np.where(count > 0, rates.sum(axis=1) / np.maximum(count, 1), 0.0)
-        start = self.end - whole * self.step
-        return DemandHistory(start, self.step * ratio, means, count >= 0.5 * ratio)
+        means = np.where(known, rates, 0.0).sum(axis=1) / np.maximum(count, 1)
+        ratio = known.shape[1]
+        return DemandHistory(
+            self.end - known.size * self.step, self.step * ratio, means, count >= 0.5 * ratio
+        )
+
+    def highest(self, step: float) -> Floats:
+        """The highest known rate of each step of `coarser`; -inf where none is known."""
+        rates, known = self._blocks(step)
+        found: Floats = np.where(known, rates, -np.inf).max(axis=1, initial=-np.inf)
+        return found
+
+    def _blocks(self, step: float) -> tuple[Floats, NDArray[np.bool_]]:
+        """Rates and whether they are known, a row for each whole `step`; the last one ends at the end."""
+        ratio = max(round(step / self.step), 1)
+        first = len(self) % ratio
+        return self.rates[first:].reshape(-1, ratio), self.known[first:].reshape(-1, ratio)
 
 
 def on_grid(times: Floats, rates: Floats, step: float = 60.0) -> DemandHistory | None:

@@ -22,6 +22,7 @@ SECTIONS = {
     "running": "Capacity of running servers of known capacity",
     "cpu_bound": "Capacity of a CPU-bound server beside brute force",
     "scaling": "A week under the advised autoscaler beside others",
+    "forecast": "Demand of the days after, from the days before",
     "recommendations": "The service under 200 targets",
 }
 HEAD = """# Benchmarks

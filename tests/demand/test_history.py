@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,6 +75,15 @@ def test_a_gap_without_another_day_is_bridged():
     known = np.array([True, False, False, True])
     found = DemandHistory(0.0, 60.0, np.array([1.0, 0.0, 0.0, 4.0]), known).filled()
     assert found == pytest.approx([1, 2, 3, 4])
+
+
+def test_the_highest_rate_of_each_coarse_step_leaves_gaps_out():
+    rates = np.array([9.0, 1.0, 3.0, 5.0, 8.0, 0.0, 7.0])
+    known = np.array([True, True, True, True, False, False, True])
+    found = DemandHistory(0.0, 60.0, rates, known)
+    assert found.highest(120.0).tolist() == [3.0, 5.0, 7.0]
+    assert np.isneginf(replace(found, known=~known).highest(120.0)).tolist() == [True, False, False]
+    assert found.highest(6000.0).size == 0
 
 
 def test_coarser_steps_are_means_of_what_is_known_and_end_where_the_history_ends():
