@@ -150,10 +150,8 @@ class Coordinator:
             return replace(options, curve=await asyncio.to_thread(curve_of_file, options.curve_file))
         if options.last is None:
             return options
-        step = max(self._settings.observe_every, 1.0)
-        curve = await self._threads(
-            curve_of_production, self._store, target.name, options.last, self._clock(), step
-        )
+        last = options.last
+        curve = await self._threads(curve_of_production, self._store, target.name, last, self._clock())
         return replace(options, curve=curve)
 
     def _end_at_blackout(self, target: TargetSettings, active: _Active) -> None:

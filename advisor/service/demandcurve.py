@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from advisor.demand.history import from_windows
 from advisor.errors import ConfigurationError
 from advisor.loadtest.plan.curve import Curve
 from advisor.loadtest.plan.demandfile import read_curve
@@ -24,20 +23,22 @@ def curve_of_file(path: Path) -> Curve:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def curve_of_production(store: Store, target: str, seconds: float, now: float, step: float) -> Curve:
-    """The demand of the last `seconds`, a point each `step`; gaps of the observation are bridged.
+def curve_of_production(store: Store, target: str, seconds: float, now: float) -> Curve:
+    """The demand of the last `seconds`, a point each window; gaps of the observation are bridged.
 
     Raises:
         ConfigurationError: less than half of it was observed.
     """
-    windows = store.windows.between(target, now - seconds, now)
-    history = from_windows(windows, step)
-    observed = float(history.known.sum()) * step if history is not None else 0.0
-    if history is None or observed < ENOUGH * seconds:
+    begin = now - seconds
+    windows = store.windows.between(target, begin, now)
+    observed = sum(min(window.end, now) - max(window.start, begin) for window in windows)
+    if observed < ENOUGH * seconds:
         raise ConfigurationError(
             f"of the last {format_seconds(seconds)} of production on '{target}', "
             f"{format_seconds(observed) if observed else 'nothing'} was observed: too little to replay",
             hint="let the service observe it for longer, or replay a file",
         )
-    rates = history.filled()
-    return tuple((i * step, float(rate)) for i, rate in enumerate(rates))
+    middles = [(window.start + window.end) / 2 - windows[0].start for window in windows]
+    points = zip(middles, (window.arrival_rps for window in windows), strict=True)
+    length = windows[-1].end - windows[0].start
+    return ((0.0, windows[0].arrival_rps), *points, (length, windows[-1].arrival_rps))
