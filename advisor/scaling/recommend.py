@@ -83,6 +83,9 @@ def recommend(
         )
     elif demand is not None:
         reasons.append(_run_by_the_autoscaler(capacity, behaviour, load, demand.rps))
+    ahead = _sized(forecast, capacity, policy) if forecast is not None else None
+    if ahead is not None and replicas is not None:
+        warnings.extend(_more_to_come(ahead, replicas))
     return Recommendation(
         target=target,
         generated_at=now,
@@ -95,7 +98,7 @@ def recommend(
         fleet=judged,
         autoscaling=autoscaling,
         simulation=simulation,
-        forecast=_sized(forecast, capacity, policy) if forecast is not None else None,
+        forecast=ahead,
         warnings=tuple(warnings),
     )
 
@@ -130,6 +133,16 @@ def _sized(forecast: Forecast, capacity: Capacity, policy: ScalingPolicy) -> For
         count = min(max(count, policy.min_replicas), policy.max_replicas)
         horizons.append(replace(horizon, replicas=count))
     return replace(forecast, horizons=tuple(horizons))
+
+
+def _more_to_come(forecast: Forecast, replicas: Replicas) -> tuple[str, ...]:
+    """The first horizon that takes more replicas than are advised for now."""
+    for horizon in forecast.horizons:
+        if horizon.replicas is not None and horizon.replicas > replicas.recommended:
+            low, high = horizon.interval
+            said = f"up to {horizon.rps:.4g} req/s are expected ({low:.4g} to {high:.4g})"
+            return (f"{horizon.name} takes {horizon.replicas} replicas: {said}",)
+    return ()
 
 
 def _run_by_the_autoscaler(capacity: Capacity, behaviour: Behaviour, load: LoadTarget, rps: float) -> str:

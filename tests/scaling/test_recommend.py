@@ -101,6 +101,13 @@ def test_a_forecast_is_given_its_replicas():
     horizons = (ForecastHorizon("next day", 86400.0, 900.0, (800.0, 990.0)),)
     advice = advise(capacity(), forecast=Forecast("seasonal", 0.05, horizons, 1800.0, NOW))
     assert advice.forecast.horizons[0].replicas == 15  # ⌈900 / 65⌉ + 1
+    assert "next day takes 15 replicas: up to 900 req/s are expected (800 to 990)" in advice.warnings
+
+
+def test_a_forecast_below_the_demand_asks_for_nothing():
+    horizons = (ForecastHorizon("next day", 86400.0, 400.0, (300.0, 490.0)),)
+    advice = advise(capacity(), forecast=Forecast("seasonal", 0.05, horizons, 1800.0, NOW))
+    assert not any("next day" in warning for warning in advice.warnings)
 
 
 REPLAYED = Behaviour(3, 6, 1800, "the floor", "twice the 3", "the cheapest")

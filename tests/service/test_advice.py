@@ -309,7 +309,7 @@ def test_the_configured_demand_counts_and_production_above_it_is_said() -> None:
 
 
 def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, store: Store) -> None:
-    target = a_target()
+    target = a_target(scaling={"today": {"rps": 30, "max_replicas": 30}})
     assert advice.due(target, now=NOW) is None  # no demand was seen
     store.runs.add(a_run("r1", capacity=a_capacity(saturation_rps=125.0)))
     start = NOW - 3 * 86400
@@ -328,7 +328,10 @@ def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, st
     assert found.forecast is not None
     assert {horizon.name for horizon in found.forecast.horizons} >= {"next hour", "next day"}
     assert found.simulation is not None
-    assert found.simulation.outcomes[0].replica_hours > 72
+    ours, today = found.simulation.outcomes
+    assert ours.replica_hours > 72
+    assert (today.name, today.requests_within_slo) == ("today", 1.0)
+    assert today.replica_hours > ours.replica_hours
     assert found.autoscaling is not None
     assert found.autoscaling.behaviour.why_maximum.startswith("twice the")
     # Another demand or price is answered with the replay, another objective or start-up was not replayed.
