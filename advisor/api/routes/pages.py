@@ -143,6 +143,7 @@ async def target_page(
             form: written(advice, form, advisor.settings) for form in (Format.HPA, Format.KEDA) if scaled
         },
         demand_chart=views.demand_chart(seen, advice.forecast, held, at),
+        hours=views.hours(seen, advice.forecast, at),
         window_charts=list(views.window_charts(windows, advice.slo)),
         windows=windows[-12:],
         runs=[_shown(run) for run in runs],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from markupsafe import Markup
@@ -19,6 +20,7 @@ from advisor.outputs.documents import StageDocument
 from advisor.outputs.words import slo_words
 from advisor.units import quantile_name
 
+_HOUR = 3600.0
 _LATER = 86400.0  # s of the forecast that are drawn
 
 
@@ -73,14 +75,43 @@ def asked_words(question: Mapping[str, Any], slo: Slo) -> Iterator[str]:
         yield slo_words(slo)
 
 
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """From Unix time `start` on, req/s: the highest minute seen; the highest expected, with its interval."""
+
+    start: float
+    seen: float | None
+    expected: tuple[float, float, float] | None
+
+
+def hours(seen: Sequence[tuple[float, float]], forecast: Forecast | None, now: float) -> list[Hour]:
+    """The drawing of the demand as a table."""
+    past: dict[float, float] = {}
+    for at, rate in seen:
+        past[at // _HOUR] = max(rate, past.get(at // _HOUR, 0.0))
+    ahead: dict[float, tuple[float, float, float]] = {}
+    for at, low, expected, high in _ahead(forecast, now):
+        ahead[at // _HOUR] = max(
+            (low, expected, high), ahead.get(at // _HOUR, (0.0, 0.0, 0.0)), key=itemgetter(1)
+        )
+    return [Hour(_HOUR * hour, past.get(hour), ahead.get(hour)) for hour in sorted({*past, *ahead})]
+
+
+def _ahead(forecast: Forecast | None, now: float) -> list[tuple[float, float, float, float]]:
+    """(Unix s, low, expected, high) of the next day."""
+    if forecast is None:
+        return []
+    rows = [
+        (forecast.start + step * forecast.step_seconds, *point) for step, point in enumerate(forecast.points)
+    ]
+    return [row for row in rows if row[0] <= now + _LATER]
+
+
 def demand_chart(
     seen: Sequence[tuple[float, float]], forecast: Forecast | None, held: float | None, now: float
 ) -> Markup | None:
     """Demand of the last day, what is expected of the next with its interval, and what the replicas hold."""
-    times = [] if forecast is None else [forecast.start + i * forecast.step_seconds
-                                         for i in range(len(forecast.points))]  # fmt: skip
-    ahead = [(at, *point) for at, point in zip(times, forecast.points if forecast else (), strict=True)]
-    ahead = [row for row in ahead if row[0] <= now + _LATER]
+    ahead = _ahead(forecast, now)
     return time_chart(
         [
             Series("seen", thinned(seen), "c0"),
