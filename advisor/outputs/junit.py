@@ -74,16 +74,19 @@ def _evidence(run: Run) -> Iterator[Case]:
         return
     cut_short = run.reason or run.status.value if run.status is not RunStatus.DONE else None
     objections: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for examined in examine(run.stages, run.slo, run.capacity, cut_short=cut_short):
         said = objections.setdefault(examined.rule, [])
         if examined.objection is not None:
-            said.append(examined.objection.reason)
-    told = {reason for said in objections.values() for reason in said}
+            against = examined.objection.status is not VerdictStatus.VALID
+            (said if against else notes.setdefault(examined.rule, [])).append(examined.objection.reason)
+    told = {reason for said in (*objections.values(), *notes.values()) for reason in said}
     rest = [reason for reason in run.verdict.reasons if reason not in told]
     if rest and run.verdict.status is not VerdictStatus.VALID:
         objections["further objections"] = rest
     for rule, said in objections.items():
-        yield Case("evidence", rule, Result.UNKNOWN if said else Result.PASSED, "; ".join(said))
+        result = Result.UNKNOWN if said else Result.PASSED
+        yield Case("evidence", rule, result, "; ".join(said or notes.get(rule, ())))
 
 
 def _objective(run: Run) -> Iterator[Case]:

@@ -13,7 +13,7 @@ from advisor.api.web import render
 from advisor.api.web.runline import run_line, window_points
 from advisor.api.web.timechart import Level, Series, time_chart
 from advisor.capacity.compare import compare
-from advisor.domain import Capacity, Run
+from advisor.domain import Capacity, Run, VerdictStatus
 from advisor.loadtest.answers.agreement import agreements
 from advisor.loadtest.findings.refusals import FINDING as REFUSALS
 from advisor.loadtest.verdict import Direct, Held, examine, objective_held
@@ -111,7 +111,8 @@ def _checks(run: Run) -> Iterator[tuple[str, int, list[str]]]:
         return
     rules: dict[str, list[str | None]] = {}
     for examined in examine(run.stages, run.slo, run.capacity):
-        reason = examined.objection.reason if examined.objection else None
+        against = examined.objection is not None and examined.objection.status is not VerdictStatus.VALID
+        reason = examined.objection.reason if examined.objection is not None and against else None
         rules.setdefault(examined.rule, []).append(reason)
     for rule, said in rules.items():
         yield rule, len(said), [reason for reason in said if reason]

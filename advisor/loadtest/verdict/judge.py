@@ -12,6 +12,7 @@ from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, not
 from advisor.loadtest.verdict.sidecar import foreign_load, outside_latency
 from advisor.loadtest.verdict.stability import halves_agree, warmed_up
 from advisor.loadtest.verdict.sufficiency import interval_width, undecided
+from advisor.loadtest.verdict.warmup import WarmUp, without_warm_up
 from advisor.loadtest.verdict.workers import shares_sent
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
@@ -108,6 +109,12 @@ def _capacity_rules(
     ]
 
 
+def _warmed(warm: WarmUp) -> Objection:
+    if warm.over:
+        return noted(f"{warm.sentence()}: they do not count against the objective")
+    return inconclusive(f"{warm.sentence()}, and may not have ended: repeat the run")
+
+
 def _confirmation(confirmed: list[StageResult], slo: Slo) -> Objection | None:
     if not confirmed:
         return inconclusive("no soak confirmed the estimate: the budget ended before; give the run more time")
@@ -138,6 +145,9 @@ def _at_the_edge(found: Capacity) -> Objection | None:
 
 def _plain_rules(history: Sequence[StageResult], slo: Slo) -> list[Examined]:
     found = [Examined("the arrivals do not wait for the server", closed_loop(history))]
+    history, warm = without_warm_up(history)
+    if warm is not None:
+        found.append(Examined("the server was warm", _warmed(warm), warm.stage))
     for result in history:
         if (
             not (result.stage.arrivals in STEADY or _kind(result) in LONG_USERS)

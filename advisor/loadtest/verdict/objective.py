@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Run, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_evidence
+from advisor.loadtest.verdict.warmup import without_warm_up
 
 SEARCHES = frozenset({"capacity", "stress", "scalability"})  # they go beyond the objective on purpose
 _STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT, Arrivals.REPLAY, Arrivals.USERS})
@@ -23,10 +24,13 @@ class Held:
 
 
 def objective_held(run: Run) -> tuple[Held, ...]:
-    """Each bound in each stage, in order; none of a run that goes beyond the objective on purpose."""
+    """Each bound in each stage, in order, without the server's warm-up; none of a run that goes beyond the
+    objective on purpose.
+    """
     if run.scenario in SEARCHES:
         return ()
-    return tuple(held for result in run.stages for held in _of(run, result))
+    stages, _ = without_warm_up(run.stages)
+    return tuple(held for result in stages for held in _of(run, result))
 
 
 def _of(run: Run, result: StageResult) -> Iterator[Held]:
