@@ -15,7 +15,7 @@ FEWEST = 20  # below, nothing is cut
 SLOWER = 1.15  # the cut part must be this much slower than the rest, and beyond chance: MSER alone cuts noise
 SURE = 3.5  # standard errors; high, because MSER has picked the cut to differ
 # Under load, latencies come in waves as long as a busy spell: longer batches, and more to be sure. On
-# simulated queues without a warm-up, none of 200 stages is cut at 60 % load, and one at 90 % (docs/methods.md).
+# simulated queues without a warm-up, none of 200 stages is cut at 60 % load, and one at 90 %.
 LOADED_BATCHES = 40
 LOADED_FEWEST = 200
 LOADED_SLOWER = 1.5
