@@ -262,7 +262,7 @@ class _Staging:
         )
 
     def _note_lag(self, member: Member, record: SecondRecord) -> None:
-        late = self._crew.now() - record.end
+        late = self._crew.now() - record.start - 1.0  # one that stood still tells a long second
         if late > _LAG:
             self._lag[member.name] = max(late, self._lag.get(member.name, 0.0))
 

@@ -147,7 +147,7 @@ class Hub:
         self._bind = bind
         self._keys = key_pair(secret)
         self._workers: dict[str, _Worker] = {}
-        self._joined = asyncio.Event()
+        self.joined = asyncio.Event()  # set when a worker has come
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
         self._context: zmq.asyncio.Context | None = None
@@ -227,8 +227,8 @@ class Hub:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 while len(self._workers) < count:
-                    self._joined.clear()
-                    await self._joined.wait()
+                    self.joined.clear()
+                    await self.joined.wait()
         if len(self._workers) < count:
             came = ", ".join(self.names) or "none"
             raise EngineFailed(
@@ -297,7 +297,7 @@ class Hub:
             return
         self._lose(name)  # the sessions of one that comes again are over
         self._workers[name] = _Worker()
-        self._joined.set()
+        self.joined.set()
 
     def _measure(self, name: str, sent: float, theirs: float) -> None:
         now = time.monotonic()

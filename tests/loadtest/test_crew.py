@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import re
+import time
 
 import pytest
 
-from advisor.domain import Arrivals, Share, Slo, Stage
-from advisor.errors import ConfigurationError, NotAllowed
-from advisor.loadtest.crew import tasks_of
+from advisor.domain import Arrivals, Share, Slo, Stage, StageResult
+from advisor.errors import ConfigurationError, EngineFailed, NotAllowed
+from advisor.loadtest import crew
+from advisor.loadtest.client import Engine
+from advisor.loadtest.crew import Crew, Local, tasks_of
 from advisor.loadtest.hub import key_pair, secret_of
-from advisor.loadtest.protocol import Caps, Setup
+from advisor.loadtest.protocol import (
+    Caps,
+    Kind,
+    Message,
+    Prepared,
+    Ready,
+    SecondRecord,
+    Setup,
+    StageEnd,
+    encode,
+)
 from advisor.loadtest.verdict import judge
 from advisor.loadtest.worker import Limits, check_stage, restricted
 from tests.loadtest.build import log_of, result_of
@@ -34,6 +48,99 @@ def test_one_stream_is_for_one_and_users_are_shared_out() -> None:
     ]
     poisson = tasks_of(Stage("p", Arrivals.POISSON, 1, rate=9), names)
     assert [part for *_, part in poisson] == [(0, 3), (1, 3), (2, 3)]
+
+
+class Scripted:
+    """A generator that says what it is told to, as (seconds to wait, message); None ends it."""
+
+    def __init__(self, *script: tuple[float, Message | None]) -> None:
+        self._script: list[tuple[float, Message | None]] = [*script]
+        self.monotonic = time.monotonic()
+        self._ready = False
+        self.alive, self.tail = True, ""
+
+    async def start(self) -> None:
+        pass
+
+    async def send(self, line: bytes) -> None:
+        pass
+
+    async def receive(self) -> bytes:
+        if not self._ready:
+            self._ready = True
+            return encode(Ready(0.0, self.monotonic, 1, "here"))
+        wait, message = self._script.pop(0)
+        await asyncio.sleep(wait)
+        return b"" if message is None else encode(message)
+
+    async def last_words(self) -> str:
+        return "it was ended"
+
+    async def close(self) -> None:
+        pass
+
+    async def kill(self) -> None:
+        pass
+
+
+def second(start: float, requests: int, end: float | None = None) -> SecondRecord:
+    log = log_of([start] * requests, [0.1] * requests)
+    return SecondRecord(
+        "load 1", start, end or start + 0.1, {"ok": requests}, {5: requests}, log, requests, 1, 0.25
+    )
+
+
+def end_of(seconds: float) -> StageEnd:
+    return StageEnd("load 1", 0.0, seconds, 1, True, 0.25, "all were sent")
+
+
+def through(*members: Local) -> tuple[list[SecondRecord], StageResult]:
+    async def go():
+        async def gather():
+            return members
+
+        crew = Crew(gather)
+        kinds = (Kind("k", "GET", (Prepared("/"),)),)
+        await crew.start(Setup("http://127.0.0.1:1", kinds, caps=CAPS))
+        items = [item async for item in crew.run_stage(Stage("load 1", Arrivals.POISSON, 0.2, rate=5))]
+        await crew.close()
+        return items[:-1], items[-1]
+
+    return asyncio.run(go())
+
+
+def test_seconds_become_one_and_clocks_agree(monkeypatch) -> None:
+    monkeypatch.setattr(crew, "_PATIENCE", 0.2)
+    a = Scripted((0.0, second(0.0, 2)), (0.0, second(0.1, 1)), (0.0, end_of(0.2)))
+    b = Scripted((0.1, second(1000.0, 3)), (0.1, end_of(1000.2)))  # its second 0 was long before
+    b.monotonic -= 1000.0
+    seconds, result = through(Local("a", Engine(a)), Local("b", Engine(b)))
+    assert [len(s.log) for s in seconds] == [6]
+    assert sum(s.counts["ok"] for s in seconds) == len(result.log) == 6
+    assert result.dropped == 3
+    assert {share.name: share.requests for share in result.shares} == {"a": 3, "b": 3}
+    assert abs(result.log.intended).max() < 0.3  # both began just now, whatever their own clocks say
+
+
+def test_one_that_tells_late_is_noted_and_holds_the_others_up_no_longer_than_patience(monkeypatch) -> None:
+    monkeypatch.setattr(crew, "_PATIENCE", 0.1)
+    monkeypatch.setattr(crew, "_LAG", 0.3)
+    slow = Local("slow", Engine(Scripted((0.6, second(-1.0, 3)), (0.0, end_of(0.2)))))
+    quick = Local("quick", Engine(Scripted((0.0, second(-1.0, 2)), (0.0, end_of(0.2)))))
+    seconds, result = through(slow, quick)
+    assert [len(s.log) for s in seconds] == [2, 3]
+    assert [share.lag > 0.5 for share in result.shares] == [True, False]
+
+
+def test_one_that_is_lost_leaves_what_it_told_and_the_last_one_ends_the_stage() -> None:
+    lost = Scripted((0.0, second(0.0, 3)), (0.1, None))
+    _, result = through(Local("lost", Engine(lost)), Local("b", Engine(Scripted((0.3, end_of(0.2))))))
+    assert len(result.log) == 3
+    assert not result.drained
+    assert result.shares[0].lost == "0 s into the stage: it was ended"
+    assert result.shares[1].lost is None
+    with pytest.raises(EngineFailed, match="all load generators are lost: before its first second"):
+        through(Local("lost", Engine(Scripted((0.0, None)))))
 
 
 @pytest.mark.parametrize(

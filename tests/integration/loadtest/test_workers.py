@@ -80,7 +80,7 @@ def offsets(result: StageResult):
 
 def test_a_crew_sends_what_one_generator_would_have_sent(server: Server) -> None:
     pool = tuple(Prepared(f"/sleep/20/{i}") for i in range(7))
-    kinds = (Kind("rows", "GET", pool, choice=Choice.SEQUENTIAL), Kind("other", "GET", (Prepared("/ok"),)))
+    kinds = (Kind("rows", "GET", pool, choice=Choice.SEQUENTIAL), Kind("other", "GET", (Prepared("/sleep/20"),)))
     setup = setup_of(server, kinds=kinds)
     stages = (
         STAGE,
@@ -134,13 +134,21 @@ def test_a_volley_is_one_and_a_ramp_ends_for_all(server: Server) -> None:
 def test_workers_of_other_machines_give_the_same_and_their_death_is_in_the_verdict(server: Server) -> None:
     async def go():
         async with hub() as listening:
-            with worker(listening.port, "a"), worker(listening.port, "b") as second:
+            with (
+                worker(listening.port, "a"),
+                worker(listening.port, "b") as second,
+                contextlib.ExitStack() as later,
+            ):
                 crew = listening.crew(2, 30)
                 await crew.start(setup_of(server, "/ok"))
                 generators = psutil.Process(second.pid).children(recursive=True)
                 results = []
                 for name in ("load 1", "load 2", "load 3"):
                     stage = dataclasses.replace(STAGE, name=name)
+                    if name == "load 3":
+                        listening.joined.clear()
+                        later.enter_context(worker(listening.port, "c"))
+                        await listening.joined.wait()
                     async for item in crew.run_stage(stage):
                         if isinstance(item, StageResult):
                             results.append(item)
@@ -159,7 +167,8 @@ def test_workers_of_other_machines_give_the_same_and_their_death_is_in_the_verdi
     verdict = judge([whole, broken, after], SLO)
     assert verdict.status == "invalid"
     assert any("worker 'b' was lost in 'load 2'" in reason for reason in verdict.reasons)
-    assert [share.name for share in after.shares] == ["a"]
+    assert [(share.name, share.late) for share in after.shares] == [("a", False), ("c", True)]
+    assert any("worker 'c' joined late" in reason for reason in verdict.reasons)
 
 
 MASTER = """
