@@ -7,6 +7,7 @@ AdvisorError                     exit  the person sees one sentence and what to 
 ├── PayloadRejected               2    the target refuses the requests, before any load: status, body excerpt
 ├── TargetBusy                    2    another run holds the target
 ├── EngineFailed                  3    the load generator died or broke its protocol
+├── GrafanaFailed                 4    Grafana is away or refuses: says what was asked of it
 ├── RunOver                       2    a run that is to be stopped has already ended
 └── NotFound                      2    no such target or run
 """
@@ -51,6 +52,16 @@ class EngineFailed(AdvisorError):  # noqa: N818
     """The load generator ended before its work did."""
 
     exit_code = 3
+
+
+class GrafanaFailed(AdvisorError):  # noqa: N818
+    """Grafana does not answer, or not as asked; `status` of its HTTP answer, 0 without one."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class RunOver(AdvisorError):  # noqa: N818

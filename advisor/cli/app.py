@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from advisor.cli import check, console, demo, inject, recommend, run, serve, worker
+from advisor.cli import check, console, dashboards, demo, inject, recommend, run, serve, worker
 from advisor.errors import AdvisorError
 
 CRASHED = 3  # no evidence came of it
@@ -68,6 +68,7 @@ app.command(cls=_Command, epilog=serve.EPILOG)(serve.serve)
 app.command(cls=_Command, epilog=inject.EPILOG)(inject.inject)
 app.command(cls=_Command, epilog=worker.EPILOG)(worker.worker)
 app.command(cls=_Command, epilog=demo.EPILOG)(demo.demo)
+app.add_typer(dashboards.app, name="dashboards")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -16,6 +17,7 @@ from advisor.cron import local_time
 from advisor.domain import Recommendation, Run, RunStatus, Window
 from advisor.errors import NotFound
 from advisor.service.advice import RENEW, Advice
+from advisor.service.annotator import Annotator
 from advisor.service.bus import RunEvent
 from advisor.service.composition import RunTools
 from advisor.service.coordinator import Coordinator
@@ -97,12 +99,19 @@ class Advisor:
                         self._threads,
                         under_load=lambda: bool(self.coordinator.running()),
                     ),
+                    *self._annotator(),
                 ),
                 recover=self.coordinator.recover,
             )
             if background
             else None
         )
+
+    def _annotator(self) -> tuple[Annotator, ...]:
+        grafana = self.settings.grafana
+        if grafana is None:
+            return ()
+        return (Annotator(grafana, os.environ.get(grafana.token_env), self.store, self._threads),)
 
     async def start(self) -> None:
         """End what dead advisors left, listen for workers, and begin the background work.

@@ -241,10 +241,14 @@ class PrometheusSettings(Settings):
 
 
 class GrafanaSettings(Settings):
-    """Where annotations go; the token is read from the named environment variable."""
+    """Where annotations go; the token is read from the named environment variable.
+
+    `advisor_url`: how people reach this advisor; links from Grafana to reports begin with it.
+    """
 
     url: HttpUrl
     token_env: str = "GRAFANA_TOKEN"  # noqa: S105 - the name of a variable
+    advisor_url: HttpUrl | None = None
 
 
 class ApiSettings(Settings):
