@@ -30,6 +30,7 @@ _OPTIONAL_SHARE = 0.8
 _ROOT = "urn:root"
 _SPAN = 100.0  # of numbers without bounds
 _DISTINCT = 64  # items of a list that are drawn each by itself
+_CHECKED = 1_000_000  # characters: checking takes a second a million
 
 
 class CannotGenerateError(Exception):
@@ -54,13 +55,15 @@ class Values:
         self._rng = rng
         self._sizes = {tuple(pointer.split("/")[1:]): size for pointer, size in (sizes or {}).items()}
         self._told: set[tuple[str, ...]] = set()
+        self._drawn = 0
+        self._checked = 0  # characters
         self._validators: dict[str, jsonschema.Draft202012Validator] = {}
         self._registry: Registry[Any] = Registry().with_resource(
             _ROOT, DRAFT202012.create_resource(modern(root))
         )
 
     def valid(self, schema: Any) -> Any:
-        """A value that a validator accepts.
+        """A value that a validator accepts; of many long ones, it is asked for every tenth alone.
 
         Raises:
             CannotGenerateError: contradictory, or beyond this generator.
@@ -68,6 +71,10 @@ class Values:
         error = None
         for _ in range(_TRIES):
             value = self._draw(schema, "#", 0)
+            self._drawn += 1
+            if self._checked > _CHECKED and self._drawn % 10:
+                return value
+            self._checked += len(json.dumps(value))
             error = self.complaint(schema, value)
             if error is None:
                 return value
