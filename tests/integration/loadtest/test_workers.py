@@ -80,7 +80,10 @@ def offsets(result: StageResult):
 
 def test_a_crew_sends_what_one_generator_would_have_sent(server: Server) -> None:
     pool = tuple(Prepared(f"/sleep/20/{i}") for i in range(7))
-    kinds = (Kind("rows", "GET", pool, choice=Choice.SEQUENTIAL), Kind("other", "GET", (Prepared("/sleep/20"),)))
+    kinds = (
+        Kind("rows", "GET", pool, choice=Choice.SEQUENTIAL),
+        Kind("other", "GET", (Prepared("/sleep/20"),)),
+    )
     setup = setup_of(server, kinds=kinds)
     stages = (
         STAGE,
