@@ -115,11 +115,12 @@ def _explained(ours: _Trial, windows: Sequence[_Trial], policy: ScalingPolicy, s
     behaviour, most = ours.behaviour, ours.outcome.most_replicas
     maximum = min(SPARE * most, policy.max_replicas)
     tried = ", ".join(
-        f"{trial.behaviour.down_window_seconds} s: {format_share(trial.outcome.requests_within_slo)} for "
+        f"{trial.behaviour.down_window_seconds} s: {format_share(trial.outcome.requests_within_slo)}, "
         f"{trial.outcome.replica_hours:.4g} replica hours"
         for trial in windows
     )
-    why_window = f"share of requests in good minutes on {source} with {tried}"
+    chosen = "the cheapest that kept 99.9 %" if ours.good else "the one that kept the most"
+    why_window = f"{chosen} of the requests of {source} in good minutes ({tried})"
     why_minimum = why_least(policy)
     if behaviour.minimum > least(policy):
         before = max(trial.outcome.requests_within_slo for trial in windows)

@@ -67,9 +67,11 @@ def from_curve(capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refu
     Refused where the curve does not tell: a quantile it lacks, or an objective that holds beyond its end.
     """
     curve = sorted(capacity.curve, key=lambda point: point.rate)
-    if len(curve) < 2 or not _first_tokens_known(measured, asked):
+    streamed = (*asked.ttft, *asked.itl)
+    known = _implied(measured.ttft, asked.ttft) and _implied(measured.itl, asked.itl)
+    if len(curve) < 2 or not known:
         return Refusal(f"the stored fit cannot answer {slo_words(asked)}: measure with that objective")
-    rates = [capacity.rps] if asked.ttft else []  # the curve has no first tokens; up to here they held
+    rates = [capacity.rps] if streamed else []  # the curve has no tokens; up to here their bounds held
     for bound in asked.latency:
         rate = _crossing(curve, bound)
         if rate is None:
@@ -87,11 +89,11 @@ def from_curve(capacity: Capacity, measured: Slo, asked: Slo) -> Capacity | Refu
     return replace(found, limited_by=Limit.ERRORS) if failing is not None and rps == failing else found
 
 
-def _first_tokens_known(measured: Slo, asked: Slo) -> bool:
-    """Whether the measured bounds of the first token, which held, imply those asked for."""
+def _implied(held: tuple[LatencyBound, ...], asked: tuple[LatencyBound, ...]) -> bool:
+    """Whether bounds that held imply those asked for."""
     return all(
-        any(known.quantile >= bound.quantile and known.seconds <= bound.seconds for known in measured.ttft)
-        for bound in asked.ttft
+        any(known.quantile >= bound.quantile and known.seconds <= bound.seconds for known in held)
+        for bound in asked
     )
 
 

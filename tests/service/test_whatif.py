@@ -87,6 +87,8 @@ def test_first_tokens_that_held_are_known_to_hold_up_to_the_measured_capacity() 
     assert 60 < found.rps <= 80
     tighter = Slo(MEASURED.latency, ttft=(LatencyBound(0.95, 0.1),))
     assert isinstance(from_curve(CAPACITY, measured, tighter), Refusal)
+    gaps = Slo(MEASURED.latency, itl=(LatencyBound(0.95, 0.05),))
+    assert isinstance(from_curve(CAPACITY, measured, gaps), Refusal)
 
 
 def test_a_question_amends_the_policy_only_where_it_asks() -> None:

@@ -62,6 +62,10 @@ class WhatIf(BaseModel):
     ttft_p90: Duration = None
     ttft_p95: Duration = None
     ttft_p99: Duration = None
+    itl_p50: Duration = None
+    itl_p90: Duration = None
+    itl_p95: Duration = None
+    itl_p99: Duration = None
     error_ratio: Ratio = Field(default=None, examples=["0.1%"])
 
     def question(self, configured: Slo) -> Question:
@@ -78,9 +82,7 @@ class WhatIf(BaseModel):
 
 
 _OBJECTIVES = {
-    name
-    for name in WhatIf.model_fields
-    if name[0] == "p" or name.startswith("ttft_") or name == "error_ratio"
+    name for name in WhatIf.model_fields if name.startswith(("p", "ttft_", "itl_")) or name == "error_ratio"
 }
 
 
