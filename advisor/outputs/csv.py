@@ -68,12 +68,14 @@ class _Entry:
 def csv_files(run: Run) -> Mapping[str, str]:
     """The text of each file by the end of its name, such as `_stats.csv`. The run must have its stages."""
     log = RequestLog.concat(stage.log for stage in run.stages)
+    epoch = run.metadata.get("epoch")  # unlike the run's own begin, after the making of payloads
+    begin = epoch if isinstance(epoch, float) else run.started_at
     kinds = sorted(_kinds(run, log), key=lambda entry: (entry.name, entry.type))  # as Locust sorts them
     entries = [*kinds, _Entry("", "Aggregated", log)]
     return {
         "_stats.csv": _text(STATS, _stats(entries)),
-        "_stats_history.csv": _text(HISTORY, _history(entries, run.started_at)),
-        "_failures.csv": _text(FAILURES, _failures(entries[:-1], run.started_at)),
+        "_stats_history.csv": _text(HISTORY, _history(entries, begin)),
+        "_failures.csv": _text(FAILURES, _failures(entries[:-1], begin)),
         "_exceptions.csv": _text(EXCEPTIONS, ()),
     }
 

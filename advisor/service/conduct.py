@@ -211,7 +211,12 @@ class Conduct:
                 **self._of_users(setup),
                 **self._of_the_outside(changes),
             },
-            metadata={**run.metadata, "replicas": replicas, "kinds": self._kinds(setup)},
+            metadata={
+                **run.metadata,
+                "replicas": replicas,
+                "kinds": self._kinds(setup),
+                **({"epoch": self._generator.epoch} if run.stages and self._generator is not None else {}),
+            },
         )
         if answer.fit is not None:
             await asyncio.to_thread(self._store.runs.put_fit, run, answer.fit, now=self._clock())

@@ -137,6 +137,11 @@ def test_requests_that_the_generator_cut_are_no_failures():
     assert sum(int(row["Occurrences"]) for row in read(files["_failures.csv"])) == failed
 
 
+def test_moments_count_from_the_first_second_of_load():
+    made = run(log(200), metadata={"epoch": 1_700_000_040.0})
+    assert read(csv_files(made)["_stats_history.csv"])[0]["Timestamp"] == str(1_700_000_040 + 11)
+
+
 def test_rows_come_in_the_order_of_locust():
     made = run(log(200), metadata={"kinds": ["POST /z", "GET /a"]})
     assert [row["Name"] for row in read(csv_files(made)["_stats.csv"])] == ["/a", "/z", "Aggregated"]
