@@ -17,7 +17,7 @@ from tests.servers.virtual import Workers
 
 pytestmark = pytest.mark.integration
 
-WORKERS, MEAN, CV, BOUND = 5, 0.03, 0.5, 0.1
+WORKERS, MEAN, CV, BOUND = 5, 0.03, 0.5, 0.12
 SECONDS = 16.0
 
 
@@ -61,11 +61,11 @@ def test_production_traffic_alone_gives_a_recommendation(
 
     async def scenario() -> None:
         settings = configure(
-            url=url, observe={"exporters": [metrics]}, slo={"latency": {"p95": "100ms"}}, demand_rps=500
+            url=url, observe={"exporters": [metrics]}, slo={"latency": {"p95": "120ms"}}, demand_rps=500
         )
         async with Advisor(settings, background=True) as advisor:
             await traffic(url, 0.6 * truth, SECONDS)
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(60):
                 while True:
                     found = await advisor.recommendation("sleepy")
                     if isinstance(found.capacity, Capacity):
@@ -74,7 +74,9 @@ def test_production_traffic_alone_gives_a_recommendation(
             assert found.status is AdviceStatus.OK
             assert found.capacity.evidence.source == "production"
             assert found.capacity.evidence.run_id is None
-            assert found.capacity.rps == pytest.approx(truth, rel=0.12)
+            low, high = found.capacity.interval
+            assert low <= truth <= high
+            assert found.capacity.rps == pytest.approx(truth, rel=0.15)
             assert found.replicas is not None
             assert not await advisor.runs()
 
