@@ -45,6 +45,7 @@ _REPORT = _SECURITY | {"Content-Security-Policy": "default-src 'none'; style-src
 _RUNS = 30  # in a list
 _EVENTS = 8
 _LIVE = 3600.0  # s of windows
+_ASKED = frozenset(field.alias or name for name, field in WhatIf.model_fields.items())
 _DAY = 86400.0
 
 
@@ -111,7 +112,7 @@ async def target_page(
         return _sign_in(request)
     settings = advisor.target(name)
     own = await advisor.recommendation(name)
-    question = asked.model_dump(exclude_none=True)
+    question = asked.model_dump(exclude_none=True, by_alias=True)
     advice = await ask(advisor, name, asked) if question else own
     runs = await advisor.runs(target=name, limit=_RUNS)
     capacity = advice.capacity if isinstance(advice.capacity, Capacity) else None
@@ -130,7 +131,7 @@ async def target_page(
         asked=question,
         asked_words=list(views.asked_words(question, advice.slo)),
         advice=recommendation_document(advice),
-        sliders=views.sliders(advice, frozenset(WhatIf.model_fields)),
+        sliders=views.sliders(advice, _ASKED),
         chart=render.capacity_chart(
             capacity,
             advice.slo,

@@ -84,7 +84,14 @@ async function refresh() {
     const now = fresh.getElementById(old.id);
     if (now && !isRead(old)) swap(old, now);
   }
-  follow(root, refresh);
+  follow(root, soon);
+}
+
+// Once for many occasions: the past of a run comes all at once.
+let waiting = 0;
+function soon() {
+  clearTimeout(waiting);
+  waiting = setTimeout(refresh, PATIENCE);
 }
 
 function isRead(section) {
@@ -214,7 +221,6 @@ function place(range) {
   range.setAttribute("aria-valuetext", field.value);
 }
 
-let asking = 0;
 const question = document.querySelector("[data-form=what-if]");
 question?.querySelectorAll("[type=range]").forEach(place);
 question?.addEventListener("input", ({ target }) => {
@@ -228,8 +234,7 @@ question?.addEventListener("input", ({ target }) => {
     place(range);
   }
   field.dataset.own = "false";
-  clearTimeout(asking);
-  asking = setTimeout(ask, PATIENCE);
+  ask();
 });
 question?.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -241,9 +246,9 @@ function ask() {
   if (!question.checkValidity()) return;
   const asked = [...question.querySelectorAll("[name][data-own=false]")].map((field) => [field.name, field.value]);
   history.replaceState(null, "", `${location.pathname}?${new URLSearchParams(asked)}`);
-  refresh();
+  soon();
 }
 
 document.documentElement.classList.add("live");
-follow(root, refresh);
+follow(root, soon);
 setInterval(() => { if (!document.hidden && !document.querySelector("dialog[open]")) refresh(); }, EVERY);

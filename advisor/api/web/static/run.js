@@ -8,7 +8,7 @@ export const rate = (r) => r == null ? "–" : `${Number(r.toPrecision(3))}/s`;
 
 const boxes = (run) => document.querySelectorAll(`.progress[data-run="${run}"]`);
 
-// A stream for each run on the page; `over` is called when one has ended.
+// A stream for each run on the page; `over` is called when a stage or the run has ended.
 export function follow(root, over) {
   for (const { dataset } of document.querySelectorAll(".progress[data-run]")) {
     if (streams.has(dataset.run)) show(dataset.run, {});
@@ -39,6 +39,7 @@ function open(root, { run, target }, over) {
   on("stage_start", (data) => {
     if (!search) [began, length] = [now, data.seconds];
     asked = ["poisson", "constant"].includes(data.arrivals) ? data.rate : null;
+    lines.asked.push([now, null]); // the next stage asks for something else, at once
     show(run, { stage: data.name, asked: asked === null ? data.arrivals : rate(asked) });
     document.getElementById("said").textContent = `${target}: ${data.name}`;
   });
@@ -56,6 +57,7 @@ function open(root, { run, target }, over) {
     draw(lines);
   });
   on("estimate", (data) => show(run, { estimate: data.rps == null ? "–" : `${rate(data.rps)} (${data.interval.map((end) => Number(end.toPrecision(3))).join(" to ")})` }));
+  on("stage_end", over); // its figures stand in the table of stages
   on("fitting", () => show(run, { stage: "computing the answer", share: 1 }));
   on("done", () => {
     source.close();
