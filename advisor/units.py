@@ -9,6 +9,10 @@ from advisor.domain import LatencyBound, Slo
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>us|µs|ms|s|m|h|d)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_BYTES = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[kMGT]|[KMGT]i)?B?")
+_SIZES = {None: 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)
+}
 _QUANTILE = re.compile(r"(?P<prefix>ttft_|itl_)?p(?P<percent>\d{1,2}(?:\.\d+)?|99\d+)")
 
 
@@ -60,6 +64,19 @@ def parse_cores(text: str | float) -> float:
     if not 0 < cores < float("inf"):
         raise ValueError(f"'{text}' is not a quantity of CPU: write 1, 0.5 or 500m")
     return cores
+
+
+def parse_bytes(text: str | float) -> float:
+    """Bytes from a Kubernetes quantity: `2Gi`, `500Mi`, `1.5G`, or a plain number.
+
+    Raises:
+        ValueError: not a quantity of memory above zero.
+    """
+    match = _BYTES.fullmatch(str(text).strip())
+    value = float(match["number"]) * _SIZES[match["unit"]] if match is not None else 0.0
+    if not value:
+        raise ValueError(f"'{text}' is not a quantity of memory: write 2Gi, 500Mi or 1.5G")
+    return value
 
 
 def parse_quantile(name: str) -> float:

@@ -13,6 +13,7 @@ from advisor.units import (
     amend_slo,
     format_seconds,
     format_share,
+    parse_bytes,
     parse_cores,
     parse_duration,
     parse_quantile,
@@ -169,3 +170,17 @@ def test_a_plain_number_is_in_seconds_only_where_that_is_agreed():
 def test_shares_are_never_rounded_up_to_all():
     assert format_share(0.99999) == "99.99 %"
     assert format_share(1.0) == "100.00 %"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2Gi", 2 * 1024**3), ("500M", 5e8), ("1.5GB", 1.5e9), ("64Ki", 65_536), (1000, 1000), ("3k", 3000)],
+)
+def test_bytes(text, size):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1Gi", "2 gigs", "1e9", "Gi"])
+def test_wrong_bytes_name_themselves(text):
+    with pytest.raises(ValueError, match="is not a quantity of memory: write 2Gi"):
+        parse_bytes(text)

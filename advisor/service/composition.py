@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import httpx
 
-from advisor.domain import Capacity, Refusal, Run, Slo, StageResult
+from advisor.domain import Capacity, Refusal, Run, Slo, StageResult, Window
 from advisor.errors import ConfigurationError
 from advisor.loadtest.answers.compare import Compare, Rule
 from advisor.loadtest.answers.references import references
@@ -32,6 +32,7 @@ from advisor.service.generators import Generators
 from advisor.service.hooks import CommandHook
 from advisor.service.sidecars import Sidecars, observable
 from advisor.service.workers import Workers
+from advisor.service.workloads import Scale
 from advisor.settings import PrometheusSettings, TargetSettings
 
 _HOOKS = {"rollout": "rollout", "scalability": "scale"}  # by scenario, the key of `hooks` that it needs
@@ -41,11 +42,17 @@ class RunTools:
     """`conduct.Tools` with the real layers. One for the whole process."""
 
     def __init__(
-        self, workers: Workers, generators: Generators, prometheus: PrometheusSettings | None = None
+        self,
+        workers: Workers,
+        generators: Generators,
+        prometheus: PrometheusSettings | None = None,
+        *,
+        kubernetes: bool = False,
     ) -> None:
         self._workers = workers
         self._generators = generators
         self._prometheus = prometheus
+        self._kubernetes = kubernetes
         self._warm = False
         self._client: httpx.AsyncClient | None = None
 
@@ -101,13 +108,19 @@ class RunTools:
 
     def source(self, target: TargetSettings) -> WindowSource | None:
         """The sidecars that the configuration names."""
-        return Sidecars(target.observe, self._http()) if observable(target.observe) else None
+        if not observable(target.observe):
+            return None
+        sidecars = Sidecars(target.observe, self._http())
+        limit = target.limits.memory
+        return sidecars if limit is None else _with_memory_limit(sidecars, limit)
 
     def hook(self, target: TargetSettings, scenario: str) -> Hook | None:
         """The command that the configuration, or the command line, names for the scenario."""
         if scenario not in _HOOKS:
             return None
         settings = getattr(target.hooks, _HOOKS[scenario])
+        if settings is None and scenario == "scalability" and self._kubernetes and target.scaling.reference:
+            return Scale(target.scaling.reference)
         if settings is None:
             raise ConfigurationError(
                 f"a {scenario} run changes the target, and '{target.name}' has no hook for it",
@@ -152,6 +165,18 @@ class RunTools:
         if isinstance(plan, ScalabilityPlan):
             return _scalability(plan.conclude(run.stages, estimate))
         return Answer(plan.conclude(run.stages, estimate), found, fit)
+
+
+def _with_memory_limit(source: WindowSource, limit: float) -> WindowSource:
+    """Windows of a sidecar that may see no limit; `limit` is of one replica (bytes)."""
+
+    async def read() -> Window | None:
+        window = await source()
+        if window is None or window.memory_limit_bytes is not None:
+            return window
+        return replace(window, memory_limit_bytes=limit * window.replicas)
+
+    return read
 
 
 def _scalability(found: Mapping[int, Capacity | Refusal]) -> Answer:

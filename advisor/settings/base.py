@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from advisor.units import parse_cores, parse_duration, parse_ratio
+from advisor.units import parse_bytes, parse_cores, parse_duration, parse_ratio
 
 
 def _with_unit(value: object) -> object:
@@ -49,6 +49,7 @@ Bound = Annotated[float, BeforeValidator(parse_duration), BeforeValidator(_with_
 BoundText = Annotated[str, BeforeValidator(_with_unit)]
 Ratio = Annotated[float, BeforeValidator(parse_ratio)]
 Cores = Annotated[float, BeforeValidator(parse_cores)]
+Bytes = Annotated[float, BeforeValidator(parse_bytes)]
 Text = Annotated[str, BeforeValidator(_quoted)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 

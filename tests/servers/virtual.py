@@ -1,6 +1,6 @@
 """A model server that only sleeps, with its delays kept in virtual time: its capacity is known exactly.
 
-    python -m tests.servers.virtual --port 0 --workers 2 --mean 0.02 --cv 0.5
+    python -m tests.servers.virtual --port 0 --workers 2 --mean 0.02 --cv 0.5 --leak 1e6
 
 Each arrival gets a virtual start, max(arrival, first free worker), and an end; the answer leaves at that
 absolute time. A late timer delays one answer and no other: the machine's noise does not add up in the queue.
@@ -87,16 +87,29 @@ class Connection(asyncio.Protocol):
             self._transport.write(answer)
 
 
+async def leak(rate: float) -> None:
+    """Hold `rate` bytes/s more, with every page in use."""
+    loop, held, size = asyncio.get_running_loop(), [], 0
+    began = loop.time()
+    while True:
+        await asyncio.sleep(0.1)
+        more = int(rate * (loop.time() - began)) - size
+        held.append(b"x" * more)
+        size += more
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Run until killed."""
     workers = Workers(options.workers, options.mean, options.cv, options.queue, options.seed)
-    log = Path(options.log).open("w", encoding="ascii") if options.log else None  # noqa: ASYNC230, SIM115
+    log = Path(options.log).open("w", buffering=1, encoding="ascii") if options.log else None  # noqa: ASYNC230, SIM115
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Connection(workers, log), "127.0.0.1", options.port, backlog=4096
     )
+    leaking = asyncio.create_task(leak(options.leak)) if options.leak else None
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
     await server.serve_forever()
+    del leaking
 
 
 def main() -> None:
@@ -109,6 +122,7 @@ def main() -> None:
     parser.add_argument("--mean", type=float, default=0.02, help="seconds of service")
     parser.add_argument("--cv", type=float, default=0.5, help="standard deviation over mean, lognormal")
     parser.add_argument("--queue", type=int, default=None, help="most that may wait; beyond it 503")
+    parser.add_argument("--leak", type=float, default=0.0, help="bytes/s of memory that are never given back")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", default=None)
     uvloop.run(serve(parser.parse_args()))
