@@ -257,3 +257,29 @@ def test_a_selector_must_be_one(observe, said):
     with pytest.raises(ConfigurationError) as mistake:
         parse(with_target_key(f"observe: {{prometheus: {observe}}}"))
     assert said in mistake.value.message
+
+
+def test_how_load_is_sent() -> None:
+    settings = parse(
+        """
+loadgen: {workers: 3, bind: "0.0.0.0:5557", wait: 1m}
+targets:
+  - name: t
+    url: https://model.example
+    connections: new
+    tls: {verify: false}
+    requests: [{path: /}]
+    slo: {ttft: {p95: 300ms}, itl: {p99: 50ms}}
+    limits: {timeout: 5s, connect_timeout: 1s}
+"""
+    )
+    assert (settings.loadgen.workers, settings.loadgen.bind, settings.loadgen.wait) == (
+        3,
+        "0.0.0.0:5557",
+        60.0,
+    )
+    target = settings.target("t")
+    assert (target.connections, target.tls.verify, target.limits.connect_timeout) == ("new", False, 1.0)
+    assert target.slo.slo().itl == (LatencyBound(0.99, 0.05),)
+    with pytest.raises(ConfigurationError, match="loadgen.bind: 'here' is not an address"):
+        parse("loadgen: {bind: here}\ntargets: []\n")

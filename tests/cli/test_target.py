@@ -7,6 +7,7 @@ import re
 import pytest
 
 from advisor.cli.target import (
+    Transport,
     UrlOptions,
     amended,
     parse_headers,
@@ -136,3 +137,21 @@ targets:
     assert changed.target("a") == settings.target("a")
     assert amended(settings, "a", slo=None) is settings
     assert [t.version for t in amended(settings, "a", version="v2").targets] == ["v2", None]
+
+
+def test_how_requests_travel(tmp_path):
+    made = target(transport=Transport(new_connections=True, insecure=True, timeout=2.5))
+    assert (made.connections, made.tls.verify, made.limits.timeout) == ("new", False, 2.5)
+    plain = target(transport=Transport(ca=tmp_path / "ca.pem"))
+    assert (plain.connections, plain.tls.verify, plain.tls.ca) == ("reuse", True, tmp_path / "ca.pem")
+    assert plain.limits.timeout == LimitSettings().timeout
+
+
+def test_a_locustfile_stands_in_place_of_requests(tmp_path):
+    file = tmp_path / "users.py"
+    with pytest.raises(ConfigurationError, match=r"--locustfile .*users\.py: no such file"):
+        target(locustfile=file)
+    file.write_text("")
+    assert target(locustfile=file).locustfile == file
+    with pytest.raises(ConfigurationError, match="--method, --new-connections: the users of a locustfile"):
+        target(locustfile=file, method="POST", transport=Transport(new_connections=True))

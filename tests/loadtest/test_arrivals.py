@@ -11,14 +11,39 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from advisor.domain import Arrivals, Stage
-from advisor.loadtest.engine.arrivals import complaint, curve_inverse, offsets, ramp_inverse
-from advisor.loadtest.protocol import Caps
+from advisor.loadtest.engine.arrivals import complaint, curve_inverse, offsets, ramp_inverse, share_of
+from advisor.loadtest.protocol import Caps, Part
 
 CAPS = Caps(rate=10_000, in_flight=1000, seconds=3600)
 
 
 def times(stage: Stage, caps: Caps = CAPS) -> np.ndarray:
     return np.array(list(itertools.chain.from_iterable(offsets(stage, caps))))
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Stage("p", Arrivals.POISSON, 100, rate=100, seed=3),
+        Stage("c", Arrivals.CONSTANT, 100, rate=100),
+        Stage("v", Arrivals.VOLLEY, 1, count=9000),
+    ],
+)
+def test_shares_are_a_partition_of_what_one_generator_sends(stage: Stage) -> None:
+    whole = list(zip(times(stage).tolist(), itertools.count(), strict=False))
+    shares = []
+    for index in range(3):
+        due, requests = share_of(offsets(stage, CAPS), itertools.count(), Part(stage, index, 3))
+        shares.append(list(zip(itertools.chain.from_iterable(due), requests, strict=False)))
+    assert sorted(itertools.chain.from_iterable(shares)) == sorted(whole)
+    assert min(map(len, shares)) > 0.3 * len(whole)
+
+
+def test_a_share_of_a_poisson_stream_is_one() -> None:
+    stage = Stage("p", Arrivals.POISSON, 100, rate=100, seed=3)
+    due, _ = share_of(offsets(stage, CAPS), itertools.count(), Part(stage, 1, 2))
+    gaps = np.diff(list(itertools.chain.from_iterable(due)))
+    assert stats.kstest(gaps, stats.expon(scale=0.02).cdf).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("seed", range(3))
