@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from advisor.domain import Slo
 from advisor.errors import ConfigurationError
-from advisor.settings.base import BoundText, Cores, HttpUrl, Ratio, Seconds, Settings, Text
+from advisor.settings.base import BoundText, Bytes, Cores, HttpUrl, Ratio, Seconds, Settings, Text
 from advisor.settings.conduct import AbortRule, HooksSettings
 from advisor.settings.loadgen import LoadgenSettings, TlsSettings
 from advisor.settings.requests import RequestSettings
@@ -92,7 +92,7 @@ class SloSettings(Settings):
 
 
 class LimitSettings(Settings):
-    """What a run may never exceed."""
+    """What a run may never exceed. `memory`: the model's limit, where the sidecar does not see one."""
 
     rate: float = Field(default=1000.0, gt=0, lt=math.inf)
     in_flight: int = Field(default=1000, ge=1, le=20_000)
@@ -100,6 +100,7 @@ class LimitSettings(Settings):
     abort_error_ratio: Ratio = 0.5
     timeout: Seconds = 30.0
     connect_timeout: Seconds = 5.0
+    memory: Bytes | None = None
     abort_when: list[AbortRule] = Field(default_factory=list)
 
 
