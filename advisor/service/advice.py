@@ -124,6 +124,13 @@ class Advice:
     def _answer(
         self,
         target: TargetSettings,
+    @property
+    def rests_on_a_server(self) -> bool:
+        """Whether an identified server is behind any answer so far: questions may need it simulated."""
+        with self._lock:
+            known = [basis.measured.answer for basis in self._bases.values() if basis.measured is not None]
+        return any(isinstance(answer, Capacity) and answer.method == "identification" for answer in known)
+
         ended: float | None,
         question: Question,
         now: float,

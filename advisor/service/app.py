@@ -298,3 +298,5 @@ class Advisor:
             await self._threads(self._advice.renew, target, now=time.time())
         except SQLAlchemyError as error:
             _log.warning("advice for %s could not be renewed: %s", target.name, error)
+        if self._advice.rests_on_a_server:
+            await self._tools.ready_to_fit()  # the first question beyond a curve should not wait for it

@@ -393,6 +393,14 @@ def test_production_is_renewed_by_what_is_new(advice: Advice, store: Store) -> N
     assert advice.recommendation(target, now=end) == fresh.recommendation(target, now=end)
 
 
+def test_whether_a_server_may_have_to_be_simulated_is_known(advice: Advice, store: Store) -> None:
+    advice.recommendation(a_target(), now=NOW)
+    assert not advice.rests_on_a_server
+    store.runs.add(a_run("r1"))
+    advice.recommendation(a_target(), now=NOW + 1)
+    assert advice.rests_on_a_server
+
+
 def test_an_answer_is_kept_until_it_is_old_or_a_run_ends(advice: Advice, store: Store) -> None:
     store.runs.add(a_run("r1"))
     first = advice.recommendation(a_target(), now=NOW)
