@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -24,6 +25,7 @@ from advisor.domain import (
     Slo,
     VerdictStatus,
 )
+from advisor.observe.kubernetes import Workload
 from advisor.scaling.policy import Reference, ScalingPolicy
 from advisor.scaling.recommend import recommend
 from advisor.scaling.simulation import SHORTEST, Setting, priced
@@ -31,6 +33,7 @@ from advisor.service import fits
 from advisor.service.versions import recomputed
 from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
+from advisor.service.workloads import completed, differences
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Outlook, ProductionFit, Store
 
@@ -86,8 +89,15 @@ class Basis:
 class Advice:
     """Thread-safe. A run that ends counts at once, new windows within two minutes."""
 
-    def __init__(self, settings: AdvisorSettings, store: Store, workers: Workers) -> None:
+    def __init__(
+        self,
+        settings: AdvisorSettings,
+        store: Store,
+        workers: Workers,
+        workload: Callable[[str], Workload | None] = lambda _: None,
+    ) -> None:
         self._settings = settings
+        self._workload = workload  # what runs in the cluster, where that is known
         self._store = store
         self._workers = workers
         self._lock = threading.Lock()
@@ -114,6 +124,13 @@ class Advice:
             for target in self._settings.targets
         )
 
+    @property
+    def rests_on_a_server(self) -> bool:
+        """Whether an identified server is behind any answer so far: questions may need it simulated."""
+        with self._lock:
+            known = [basis.measured.answer for basis in self._bases.values() if basis.measured is not None]
+        return any(isinstance(answer, Capacity) and answer.method == "identification" for answer in known)
+
     def renew(self, target: TargetSettings, *, now: float) -> None:
         """Compute its answer anew if it has an age; called in the background."""
         ended = self._store.runs.last_ended((target.name,)).get(target.name)
@@ -124,13 +141,6 @@ class Advice:
     def _answer(
         self,
         target: TargetSettings,
-    @property
-    def rests_on_a_server(self) -> bool:
-        """Whether an identified server is behind any answer so far: questions may need it simulated."""
-        with self._lock:
-            known = [basis.measured.answer for basis in self._bases.values() if basis.measured is not None]
-        return any(isinstance(answer, Capacity) and answer.method == "identification" for answer in known)
-
         ended: float | None,
         question: Question,
         now: float,
@@ -249,7 +259,10 @@ class Advice:
 
     def _replicas(self, target: TargetSettings, now: float) -> int | None:
         newest = self._store.windows.newest(target.name, now - FRESH)
-        return newest.replicas if newest is not None else None
+        if newest is not None:
+            return newest.replicas
+        running = self._workload(target.name)
+        return running.ready if running is not None else None
 
     def _compute(
         self, target: TargetSettings, basis: Basis, question: Question, now: float
@@ -258,6 +271,10 @@ class Advice:
         capacity = None if basis.measured is None else self._capacity(basis.measured, asked)
         demand, warnings = demand_of(target, basis.history, question.demand_rps, now)
         configured = policy_of(target, self._settings.stale_after)
+        running = self._workload(target.name)
+        if running is not None:
+            configured = completed(configured, running)
+            warnings = (*warnings, *differences(configured, running))
         policy = question.amended(configured)
         found = recommend(
             target.name,

@@ -34,6 +34,7 @@ from advisor.service.tail import tail
 from advisor.service.threads import StoreThreads
 from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
+from advisor.service.workloads import Workloads
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Owner, ServiceEvent, StageSummary, Store
 
@@ -69,13 +70,22 @@ class Advisor:
         self.owner = Owner.this_process()
         self._threads = StoreThreads()
         self._workers = Workers()
+        self._workloads = Workloads(settings)
         hosts = configured_hosts(settings) if allowed_hosts is None else tuple(allowed_hosts)
         self._generators = Generators(settings.loadgen)
-        self._tools = RunTools(self._workers, self._generators, settings.prometheus)
-        self.coordinator = Coordinator(
-            settings, self.store, self._threads, self.owner, self._tools, allowed_hosts=hosts
+        self._tools = RunTools(
+            self._workers, self._generators, settings.prometheus, kubernetes=settings.kubernetes
         )
-        self._advice = Advice(settings, self.store, self._workers)
+        self.coordinator = Coordinator(
+            settings,
+            self.store,
+            self._threads,
+            self.owner,
+            self._tools,
+            allowed_hosts=hosts,
+            version=self._workloads.version,
+        )
+        self._advice = Advice(settings, self.store, self._workers, self._workloads.get)
         self._renewing: asyncio.Task[None] | None = None
         self._leadership = (
             Leadership(
@@ -121,6 +131,7 @@ class Advisor:
         """
         await self._generators.start()
         await self.coordinator.recover()
+        await self._workloads.start()
         if self._leadership is not None:
             await self._prepare()
             await self._leadership.start()
@@ -138,6 +149,7 @@ class Advisor:
         await asyncio.to_thread(self._workers.close)
         await asyncio.to_thread(self._threads.close)
         await self._tools.close()
+        await self._workloads.stop()
         self._history.close()
         self.store.close()
 
@@ -287,6 +299,8 @@ class Advisor:
 
     async def _renew(self) -> None:
         """Keep the answers of all targets young, one target after another."""
+        if self._advice.rests_on_a_server:
+            await self._tools.ready_to_fit()  # the first question beyond a curve should not wait for it
         pause = RENEW / (2 * len(self.settings.targets))
         while True:
             for target in self.settings.targets:
@@ -298,5 +312,3 @@ class Advisor:
             await self._threads(self._advice.renew, target, now=time.time())
         except SQLAlchemyError as error:
             _log.warning("advice for %s could not be renewed: %s", target.name, error)
-        if self._advice.rests_on_a_server:
-            await self._tools.ready_to_fit()  # the first question beyond a curve should not wait for it

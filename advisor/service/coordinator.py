@@ -58,6 +58,7 @@ class Coordinator:
         tools: Tools,
         *,
         allowed_hosts: tuple[str, ...],
+        version: Callable[[TargetSettings], str | None] = lambda target: target.version,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -66,6 +67,7 @@ class Coordinator:
         self._owner = owner
         self._tools = tools
         self._allowed_hosts = allowed_hosts
+        self._version = version
         self._clock = clock
         self._active: dict[str, _Active] = {}
         self._closing = False
@@ -113,7 +115,7 @@ class Coordinator:
             slo=target.slo.slo(),
             started_at=self._clock(),
             status=RunStatus.RUNNING,
-            version=target.version,
+            version=self._version(target),
         )
         active = _Active(run, Feed(run.run_id))
         keeper = self._keeper(active)

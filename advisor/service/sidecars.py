@@ -1,4 +1,4 @@
-"""A target's sidecars: those that the configuration lists, and those that a name or Prometheus tells now."""
+"""A target's sidecars: those that the configuration lists, and those that DNS and the like tell of now."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import httpx
 
 from advisor.domain import Window
 from advisor.observe import ExporterReader, Recorder
+from advisor.observe.kubernetes import Cluster, ClusterError
 from advisor.observe.prometheus import PrometheusError, instances
-from advisor.settings import ObserveSettings, PrometheusObserve
+from advisor.settings import KubernetesObserve, ObserveSettings, PrometheusObserve
 from advisor.windows import between, together
 
 DEFAULT_PORT = 9109
@@ -37,6 +38,9 @@ class Sidecars:
         self._unresolved: tuple[str, ...] = ()
         self._told: list[str] = []
         self._asked = -math.inf
+        self._cluster = Cluster()
+        self._pods: list[str] = []
+        self._pods_asked = -math.inf
         self.complete = False
 
     @property
@@ -77,6 +81,12 @@ class Sidecars:
             except PrometheusError as error:
                 self._unresolved = (str(error),)
                 return False
+        if self._observe.kubernetes is not None:
+            try:
+                urls += await self._from_kubernetes(self._observe.kubernetes)
+            except ClusterError as error:
+                self._unresolved = (str(error),)
+                return False
         if urls == [reader.url for reader in self._readers]:
             return False
         known = {reader.url: reader for reader in self._readers}
@@ -92,10 +102,17 @@ class Sidecars:
             self._told, self._asked = [f"http://{host}{DEFAULT_PATH}" for host in hosts], now
         return self._told
 
+    async def _from_kubernetes(self, observe: KubernetesObserve) -> list[str]:
+        now = time.monotonic()
+        if now - self._pods_asked >= ASK_EVERY:
+            self._pods = await self._cluster.sidecars(str(observe.selector), observe.namespace)
+            self._pods_asked = now
+        return self._pods
+
 
 def observable(observe: ObserveSettings) -> bool:
     """There is a sidecar to read."""
-    return bool(observe.exporters or observe.dns or observe.prometheus)
+    return bool(observe.exporters or observe.dns or observe.prometheus or observe.kubernetes)
 
 
 async def resolved(name: str) -> list[str]:

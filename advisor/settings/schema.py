@@ -60,12 +60,20 @@ class PrometheusObserve(Settings):
     url: HttpUrl | None = None
 
 
+class KubernetesObserve(Settings):
+    """The sidecars of the pods with a label; unless said, the one that `inject` gives to this target's."""
+
+    selector: str | None = None
+    namespace: str | None = None
+
+
 class ObserveSettings(Settings):
     """Where the sidecars are."""
 
     exporters: list[HttpUrl] = Field(default_factory=list)
     prometheus: PrometheusObserve | None = None
     dns: str | None = None
+    kubernetes: KubernetesObserve | None = None
 
 
 class SloSettings(Settings):
@@ -290,6 +298,7 @@ class AdvisorSettings(Settings):
     prometheus: PrometheusSettings | None = None
     grafana: GrafanaSettings | None = None
     loadgen: LoadgenSettings = LoadgenSettings()
+    kubernetes: bool = False  # ask the API server about the workloads of `scaling.reference`
     stale_after: Seconds = 14 * 86400.0
     observe_every: Seconds = 15.0
     targets: list[TargetSettings] = Field(min_length=1)
@@ -302,6 +311,14 @@ class AdvisorSettings(Settings):
                 f"'{url}' is not a store: write sqlite:///advisor.db or postgresql+psycopg://user@host/name"
             )
         return url
+
+    @model_validator(mode="after")
+    def _pods_are_known(self) -> Self:
+        for target in self.targets:
+            observe = target.observe.kubernetes
+            if observe is not None and observe.selector is None:
+                object.__setattr__(observe, "selector", f"capacity-advisor/target={target.name}")
+        return self
 
     @model_validator(mode="after")
     def _prometheus_is_known(self) -> Self:
