@@ -32,6 +32,7 @@ from advisor.service.generators import Generators
 from advisor.service.hooks import CommandHook
 from advisor.service.sidecars import Sidecars, observable
 from advisor.service.workers import Workers
+from advisor.service.workloads import Scale
 from advisor.settings import PrometheusSettings, TargetSettings
 
 _HOOKS = {"rollout": "rollout", "scalability": "scale"}  # by scenario, the key of `hooks` that it needs
@@ -41,11 +42,17 @@ class RunTools:
     """`conduct.Tools` with the real layers. One for the whole process."""
 
     def __init__(
-        self, workers: Workers, generators: Generators, prometheus: PrometheusSettings | None = None
+        self,
+        workers: Workers,
+        generators: Generators,
+        prometheus: PrometheusSettings | None = None,
+        *,
+        kubernetes: bool = False,
     ) -> None:
         self._workers = workers
         self._generators = generators
         self._prometheus = prometheus
+        self._kubernetes = kubernetes
         self._warm = False
         self._client: httpx.AsyncClient | None = None
 
@@ -112,6 +119,8 @@ class RunTools:
         if scenario not in _HOOKS:
             return None
         settings = getattr(target.hooks, _HOOKS[scenario])
+        if settings is None and scenario == "scalability" and self._kubernetes and target.scaling.reference:
+            return Scale(target.scaling.reference)
         if settings is None:
             raise ConfigurationError(
                 f"a {scenario} run changes the target, and '{target.name}' has no hook for it",
