@@ -129,11 +129,11 @@ def points() -> Panel:
             "Measured against fitted",
             "Each dot is one stage of the run behind the advice: its load and its latency. Dots on the "
             "line: the fit can be trusted between them. Beyond the last dot it is extrapolated.",
-            {"F": "fitted", "M": "measured", "S": "objective"},
+            {"F": "fitted", "S": "objective", "M": "measured"},  # what may be empty last: frames count
         )
         .with_target(table_query(_fitted(), "F"))
-        .with_target(table_query(_measured(), "M"))
         .with_target(table_query(f"{_fitted()} * 0 + {SLO}", "S"))
+        .with_target(table_query(_measured(), "M"))
         .override_by_name("Value #F", [prop("color", fixed(CALM))])
         .override_by_name("Value #M", [prop("custom.show", "points"), prop("custom.pointSize", {"fixed": 8})])
         .override_by_name("Value #S", [prop("color", fixed(BAD))])
