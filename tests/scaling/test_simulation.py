@@ -1,3 +1,4 @@
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from advisor.demand.history import DemandHistory
 from advisor.scaling.fluid import FluidServer
 from advisor.scaling.policy import ScalingPolicy
-from advisor.scaling.simulation import Setting, demand_steps, replay
+from advisor.scaling.simulation import Setting, _proposals, demand_steps, replay
 from tests.scaling.advice import SLO, capacity, point
 
 POLICY = ScalingPolicy(max_replicas=40, startup_seconds=60, cpu_request_cores=1.0, cpu_limit_cores=1.0)
@@ -75,6 +76,25 @@ def test_a_step_is_late_by_the_start_up():
         bad.append((1 - found.minutes_within_slo) * 200)
     assert 1 <= bad[0] < bad[1] < bad[2]
     assert bad[2] - bad[1] == pytest.approx(3, abs=1.5)
+
+
+def test_a_pod_counts_by_its_cpu_once_it_was_sampled_ready():
+    """Three of five pods were ready when the newest sample was taken: the others count 0 on the way up."""
+    cores = deque([(1.2, 3), (0.9, 5), (0.9, 5)], maxlen=3)
+
+    def proposed(**setting):
+        return _proposals(Setting("x", **setting), deque(), deque(), cores, 5, 5, 2)
+
+    assert proposed(cpu_percent=60) == [6]  # 3 · 1.2 / 5 is 72 %: ⌈1.2 · 5⌉
+    assert proposed(cpu_cores=0.6) == [6]
+    assert proposed(cpu_percent=110) == [5]  # with them 65 %: the direction would flip
+    assert proposed(cpu_percent=60, cpu_request_cores=4.0) == [2]  # down by the three that were sampled
+
+
+def test_no_more_than_the_fixed_count():
+    found = replay(SERVER, [150.0] * 960, Setting("x", minimum=3, maximum=3), 60.0)
+    assert (found.most_replicas, found.scalings_per_day) == (3, 0.0)
+    assert found.replica_hours == pytest.approx(12.0)
 
 
 def test_a_runaway_is_said():
