@@ -82,6 +82,10 @@ def recommend(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Ask the cluster of kubectl's context whether it takes the HPA."),
+    ] = False,
 ) -> None:
     """Say how many replicas, and which target the autoscaler should hold, and why."""
     import asyncio
@@ -96,6 +100,8 @@ def recommend(
         raise ConfigurationError(f"--demand must be a number above zero, found {demand:g}")
     if json and form not in {None, Form.JSON}:
         raise ConfigurationError(f"--json and --format {form} ask for two forms", hint="give one of them")
+    if dry_run and form is not Form.HPA:
+        raise ConfigurationError("--dry-run asks whether the cluster takes the HPA: add --format hpa")
     settings = load(config)
     settings.target(target)
     question = Question(
@@ -109,6 +115,8 @@ def recommend(
     with console.log_to_file():
         advice = asyncio.run(_ask(settings, target, question))
     printed = _print(advice, Form.JSON if json else form or Form.TABLE, settings)
+    if dry_run and printed:
+        asyncio.run(_dry_run(advice, settings))
     raise typer.Exit(advice_exit_code(advice) or (DONE if printed else INCONCLUSIVE))
 
 
@@ -119,6 +127,20 @@ def _seconds(option: str, text: str | None) -> float | None:
         return None if text is None else parse_duration(text)
     except ValueError as error:
         raise ConfigurationError(f"{option}: {error}") from None
+
+
+async def _dry_run(advice: Recommendation, settings: AdvisorSettings) -> None:
+    from advisor.cli import console
+    from advisor.observe.kubernetes import Cluster, ClusterError
+    from advisor.outputs.hpa import hpa_object
+    from advisor.service.advice import policy_of
+
+    policy = policy_of(settings.target(advice.target), settings.stale_after)
+    try:
+        await Cluster().dry_run(hpa_object(advice, policy))
+    except ClusterError as error:
+        raise ConfigurationError(f"the dry run of the HPA did not pass: {error}") from None
+    console.err().print("the cluster takes this HPA; nothing was changed")
 
 
 async def _ask(settings: AdvisorSettings, target: str, question: Question) -> Recommendation:
