@@ -25,6 +25,7 @@ from advisor.domain import (
     Verdict,
     VerdictStatus,
 )
+from advisor.loadtest.answers.agreement import Agreement
 from advisor.loadtest.verdict import judge
 from advisor.outputs.junit import check_junit, run_junit
 
@@ -58,6 +59,9 @@ def run(scenario, *stages, found=None, status=RunStatus.DONE, **more):
 
 SINGLE = stage(arrivals=Arrivals.SINGLE, n=200, name="single 1")
 CONFIRM = stage(0.05, n=950, name="confirm 1")
+TAKEN = stage()
+TAKEN.log.kind[::10] = 1
+TAKEN.log.outcome[500] = Outcome.ACCEPTED
 RUNS = {
     "within": run("load", stage()),
     "too slow": run("load", stage(0.15)),
@@ -78,6 +82,21 @@ RUNS = {
     ),
     "at least": run("capacity", SINGLE, CONFIRM, found=Refusal("at least 50/s", at_least=50.0)),
     "stress": run("stress", stage(0.5)),
+    "wrong answers": run(
+        "capacity",
+        SINGLE,
+        CONFIRM,
+        found=capacity(),
+        findings={"accuracy": [Agreement("confirm 1", "POST /predict", 200, 150, 0.99).document()]},
+    ),
+    "taken": run(
+        "load", TAKEN, metadata={"kinds": ["POST /", "POST / invalid"], "refused_within": {"1": 0.1}}
+    ),
+    "stress with wrong answers": run(
+        "stress",
+        stage(0.5),
+        findings={"accuracy": [Agreement("stress", "POST /predict", 200, 150, 0.99).document()]},
+    ),
 }
 
 
@@ -202,3 +221,15 @@ def test_a_check_of_an_objective_out_of_reach_fails_at_the_bound():
     assert [name for name, _ in told(xml, "failure")] == ["p95 ≤ 100 ms"]
     assert told(xml, "error") == []
     assert [name for name, _ in told(xml, "skipped")][-1] == "capacity against version v1"
+
+
+def test_a_failure_names_the_kinds_of_failures_and_what_was_taken():
+    xml = run_junit(RUNS["taken"])
+    assert told(xml, "failure") == [
+        (
+            "POST / invalid is refused",
+            "1 of 100 requests that should be refused were accepted, 0 met a server error",
+        )
+    ]
+    properties = {p.get("name"): p.get("value") for p in ET.fromstring(xml).iter("property")}
+    assert properties["failures in load 1"] == "1 accepted"
