@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from advisor.api.web import views
-from advisor.domain import Forecast, LatencyBound, Slo
+from advisor.api.web import render, views
+from advisor.domain import Forecast, LatencyBound, Run, RunStatus, Slo
+from advisor.outputs.documents import StageDocument
 
 HOUR = 3600.0
 POINTS = tuple((0.9 * rps, float(rps), 1.1 * rps) for rps in range(10, 10 + 400))
@@ -31,3 +32,14 @@ def test_what_was_asked_in_words():
         "p95 ≤ 120 ms, errors ≤ 1 %",
     ]
     assert list(views.asked_words({"startup": "45s"}, slo)) == ["a replica starts in 45s"]
+
+
+def test_a_run_through_a_balancer_has_its_dots_at_the_load_of_one_replica():
+    steady = StageDocument(
+        name="knee 1", arrivals="poisson", rate=90.0, seconds=10.0, requests=900, completed_rps=90.0,
+        p50=0.02, p95=0.06, p99=0.1, errors=0, dropped=0,
+    )  # fmt: skip
+    stages = [steady, steady.model_copy(update={"arrivals": "ramp"}), steady.model_copy(update={"p95": None})]
+    slo = Slo((LatencyBound(0.95, 0.12),))
+    run = Run("r1", "heart", "capacity", slo, 0.0, RunStatus.DONE, metadata={"replicas": 3})
+    assert render.measured_points(run, stages, 0.95) == [(30.0, 0.06)]

@@ -135,7 +135,7 @@ async def target_page(
         chart=render.capacity_chart(
             capacity,
             advice.slo,
-            await _evidence(advisor, capacity),
+            *await _evidence(advisor, capacity),
             target_rps=scaled.target_rps if scaled else None,
             banded=True,
         ),
@@ -187,7 +187,7 @@ async def run_page(run_id: str, request: Request, advisor: AdvisorDep, role: Rol
         running=run.status is RunStatus.RUNNING,
         document=document,
         objective=slo_words(run.slo),
-        chart=render.capacity_chart(capacity, run.slo, document.stages),
+        chart=render.capacity_chart(capacity, run.slo, run, document.stages),
     )
 
 
@@ -244,11 +244,12 @@ async def _line(advisor: AdvisorDep, advice: Recommendation, newest: tuple[Run, 
     }
 
 
-async def _evidence(advisor: AdvisorDep, capacity: Capacity | None) -> list[StageDocument]:
-    """The stages that the capacity rests on."""
+async def _evidence(advisor: AdvisorDep, capacity: Capacity | None) -> tuple[Run | None, list[StageDocument]]:
+    """The run that the capacity rests on, with its stages."""
     if capacity is None or capacity.evidence.run_id is None:
-        return []
-    return [stored_stage_document(stage) for stage in await advisor.stages(capacity.evidence.run_id)]
+        return None, []
+    stages = await advisor.stages(capacity.evidence.run_id)
+    return await advisor.run(capacity.evidence.run_id), [stored_stage_document(stage) for stage in stages]
 
 
 def _shown(run: Run) -> dict[str, Any]:

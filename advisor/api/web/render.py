@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from advisor.api.web.charts import Curve, Mark, latency_chart
 from advisor.capacity.knee import knee
-from advisor.domain import Capacity, Slo
+from advisor.domain import Capacity, Run, Slo
 from advisor.outputs.documents import StageDocument
+from advisor.outputs.run_gauges import measured
 from advisor.units import format_seconds, quantile_name
 
 _FOLDER = Path(__file__).parent
@@ -79,12 +80,13 @@ def words(name: str) -> str:
 def capacity_chart(
     capacity: Capacity | None,
     slo: Slo,
+    run: Run | None = None,
     stages: Sequence[StageDocument] = (),
     *,
     target_rps: float | None = None,
     banded: bool = False,
 ) -> Markup | None:
-    """The fitted latency at the objective's quantile over load, and what stages measured.
+    """The fitted latency at the objective's quantile over load, and what the stages of the run measured.
 
     `target_rps`: the load of a replica that the autoscaler holds; with it the knee is marked. `banded`: the
     curve as it would be at either end of the capacity's interval, as a shade.
@@ -100,7 +102,7 @@ def capacity_chart(
         marks.append(Mark(target_rps, f"autoscaler {figure(target_rps)}", "target"))
     return latency_chart(
         [Curve(name, points, band if banded else None)] if points else [],
-        measured=measured_points(stages, quantile),
+        measured=measured_points(run, stages, quantile) if run else (),
         bound=bound.seconds if bound else None,
         capacity=capacity.rps if capacity else None,
         interval=capacity.interval if capacity else None,
@@ -109,16 +111,11 @@ def capacity_chart(
     )
 
 
-def measured_points(stages: Sequence[StageDocument], quantile: float) -> list[tuple[float, float]]:
-    """(req/s, s) of the stages of one steady load."""
+def measured_points(run: Run, stages: Sequence[StageDocument], quantile: float) -> list[tuple[float, float]]:
+    """(req/s of one replica, s) of the stages of one steady load."""
     name = quantile_name(quantile).replace(".", "_")
-    return [
-        (stage.rate, value)
-        for stage in stages
-        if stage.arrivals in {"poisson", "constant"}
-        and stage.rate
-        and (value := getattr(stage, name, None)) is not None
-    ]
+    found = ((rate, getattr(stage, name, None)) for rate, stage in measured(run, stages))
+    return [(rate, value) for rate, value in found if value is not None]
 
 
 def curve_points(capacity: Capacity, quantile: float) -> list[tuple[float, float]]:

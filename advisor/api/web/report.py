@@ -82,7 +82,7 @@ def report_page(
         objective=slo_words(run.slo),
         held=[_shown(h) for h in sorted(held, key=lambda h: list(_STATUS).index(h.status), reverse=True)],
         checks=list(_checks(run)),
-        curve=render.capacity_chart(capacity, run.slo, document.stages, banded=True),
+        curve=render.capacity_chart(capacity, run.slo, run, document.stages, banded=True),
         charts=list(_charts(run)),
         failures=[failure_words(stage.outcomes) for stage in document.stages],
         kinds=list(_kinds(run)),

@@ -179,7 +179,7 @@ def pair(
     for number, (run, measured) in enumerate(zip((baseline, candidate), stages, strict=True)):
         capacity = run.capacity if isinstance(run.capacity, Capacity) else None
         points = render.curve_points(capacity, quantile) if capacity else []
-        curves.append(Curve("", points, measured=render.measured_points(measured, quantile)))
+        curves.append(Curve("", points, measured=render.measured_points(run, measured, quantile)))
         if capacity:
             marks.append(Mark(capacity.rps, f"{run.run_id}: {render.rate(capacity.rps)}", f"mark c{number}"))
     chart = latency_chart(
