@@ -29,6 +29,7 @@ _STATUS: Mapping[type[AdvisorError], tuple[str, int]] = {
     errors.PayloadRejected: ("payload-rejected", HTTPStatus.UNPROCESSABLE_ENTITY),
     errors.ConfigurationError: ("configuration-error", HTTPStatus.BAD_REQUEST),
     errors.TargetUnreachable: ("target-unreachable", HTTPStatus.BAD_GATEWAY),
+    errors.GrafanaFailed: ("grafana-failed", HTTPStatus.BAD_GATEWAY),
     errors.EngineFailed: ("engine-failed", HTTPStatus.INTERNAL_SERVER_ERROR),
 }
 
