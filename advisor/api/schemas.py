@@ -29,9 +29,7 @@ from advisor.units import parse_duration
 Seconds = Annotated[
     float, BeforeValidator(parse_duration, json_schema_input_type=float | str), Field(examples=["45s", 45])
 ]
-Scenario = Literal[
-    "capacity", "smoke", "load", "stress", "spike", "soak", "replay", "rollout", "scalability"
-]
+Scenario = Literal["capacity", "smoke", "load", "stress", "spike", "soak", "replay", "rollout", "scalability"]
 Point = tuple[Annotated[float, Field(ge=0, lt=math.inf)], Annotated[float, Field(ge=0, lt=math.inf)]]
 
 
@@ -49,11 +47,21 @@ class RunRequest(BaseModel):
     budget: Seconds | None = None
     max_rate: float | None = Field(default=None, gt=0, lt=math.inf)
     factor: float | None = Field(default=None, gt=0, lt=math.inf, description="of spike and replay")
-    cv: float | None = Field(default=None, gt=0, le=10, description="of the gaps between arrivals, 1 is Poisson")
+    cv: float | None = Field(
+        default=None, gt=0, le=10, description="of the gaps between arrivals, 1 is Poisson"
+    )
     curve: list[Point] = Field(default=[], max_length=20_000, description="of replay: (s, req/s), ascending")
-    last: Seconds | None = Field(default=None, description="of replay: that much of production's latest demand")
-    compress: float | None = Field(default=None, gt=0, lt=math.inf, description="of replay: so many times as fast")
-    replicas: list[Annotated[int, Field(ge=1)]] = Field(default=[], max_length=20, description="of scalability")
+    last: Seconds | None = Field(
+        default=None, description="of replay: that much of production's latest demand"
+    )
+    compress: float | None = Field(
+        default=None, gt=0, lt=math.inf, description="of replay: so many times as fast"
+    )
+    replicas: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[], max_length=20, description="of scalability"
+    )
+    users: int | None = Field(default=None, ge=1, description="of a locustfile, in place of a rate")
+    spawn_rate: float | None = Field(default=None, gt=0, lt=math.inf, description="users started a second")
 
     def options(self) -> RunOptions:
         """The service's form."""
@@ -63,6 +71,8 @@ class RunRequest(BaseModel):
             budget=self.budget,
             max_rate=self.max_rate,
             factor=self.factor,
+            users=self.users,
+            spawn_rate=self.spawn_rate,
             cv=self.cv,
             curve=tuple(self.curve),
             last=self.last,
