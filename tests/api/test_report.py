@@ -22,11 +22,13 @@ from advisor.domain import (
     Slo,
     Stage,
     StageResult,
+    StreamLog,
     Verdict,
     VerdictStatus,
     Window,
 )
 from advisor.loadtest.answers.agreement import Agreement
+from advisor.loadtest.protocol import gap_histogram
 from advisor.outputs.documents import run_document
 from advisor.store import Store
 from tests.scaling.advice import NOW, capacity
@@ -193,3 +195,19 @@ def test_the_run_before_is_of_the_same_scenario_and_stands_beside(tmp_path):
     assert "r-broken" not in html
     row = re.search(r"p95 of load 1 at 20 req/s</td><td>([^<]*)</td><td>([^<]*)", html)
     assert row.groups() == ("40 ms", "20 ms")
+
+
+def test_streamed_answers_have_their_own_line_and_table():
+    streamed = stage("load 1", 20, 20, 0.0)
+    times = streamed.log.intended
+    streams = StreamLog(
+        times, times, times + 0.05, times + 0.5, np.full(times.size, 10), gap_histogram(np.full(100, 0.05))
+    )
+    made = run(
+        dataclasses.replace(streamed, streams=streams), slo=Slo(SLO.latency, 0.01, (LatencyBound(0.95, 0.2),))
+    )
+    assert values(run_line(made).first_token[0.95])[3] == pytest.approx(0.05)
+    html = page(made)
+    assert "Streamed answers" in html
+    assert "Time to first token" in html
+    assert "Streamed answers" not in page(run(streamed))

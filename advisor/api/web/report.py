@@ -13,7 +13,7 @@ from advisor.api.web import render
 from advisor.api.web.runline import run_line, window_points
 from advisor.api.web.timechart import Level, Series, time_chart
 from advisor.capacity.compare import compare
-from advisor.domain import Capacity, Run, VerdictStatus
+from advisor.domain import Capacity, LatencyBound, Run, VerdictStatus
 from advisor.loadtest.answers.agreement import agreements
 from advisor.loadtest.findings.refusals import FINDING as REFUSALS
 from advisor.loadtest.verdict import Direct, Held, examine, objective_held
@@ -125,12 +125,6 @@ def _charts(run: Run) -> Iterator[Chart]:
     line = run_line(run)
     if line is None:
         return
-    bound = next(iter(run.slo.latency), None)
-    level = (
-        [Level(bound.seconds, f"{quantile_name(bound.quantile)} ≤ {format_seconds(bound.seconds)}")]
-        if bound
-        else []
-    )
 
     def chart(title: str, *series: Series, **more: Any) -> Iterator[Chart]:
         known = [s for s in series if any(value is not None for _, value in s.points)]
@@ -148,13 +142,12 @@ def _charts(run: Run) -> Iterator[Chart]:
         *failed,
     )
     kinds = {0.5: "c2", 0.95: "c0", 0.99: "c1"}
-    yield from chart(
-        "Latency from the intended start",
-        *(Series(quantile_name(q), points, kinds[q]) for q, points in line.latency.items()),
-        unit=format_seconds,
-        levels=level,
-        logarithmic=True,
-    )
+    for title, quantiles, levels in (
+        ("Latency from the intended start", line.latency, _levels(run.slo.latency)),
+        ("Time to first token", line.first_token, _levels(run.slo.ttft)),
+    ):
+        lines = [Series(quantile_name(q), points, kinds[q]) for q, points in quantiles.items()]
+        yield from chart(title, *lines, unit=format_seconds, levels=levels, logarithmic=True)
     yield from chart(
         "Requests in flight",
         Series("at the generator", line.in_flight, "c0"),
@@ -182,6 +175,13 @@ def _charts(run: Run) -> Iterator[Chart]:
             window_points(run, lambda w: None if w.gpu_utilization is None else 100 * w.gpu_utilization),
         ),
     )
+
+
+def _levels(bounds: tuple[LatencyBound, ...]) -> list[Level]:
+    return [
+        Level(bound.seconds, f"{quantile_name(bound.quantile)} ≤ {format_seconds(bound.seconds)}")
+        for bound in bounds[:1]
+    ]
 
 
 def _megabytes(size: float | None) -> float | None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from advisor.domain import Arrivals, Floats, RequestLog, Run, StageResult, Window
+from advisor.domain import Arrivals, Floats, Ints, RequestLog, Run, StageResult, StreamLog, Window
 
 Points = list[tuple[float, float | None]]
 
@@ -21,7 +21,8 @@ _STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 class RunLine:
     """Points (s since the run began, value) of each figure; None where no stage ran or too little ended.
 
-    Rates in req/s; `latency` (s) by quantile, of the requests that arrived in an interval and went well;
+    Rates in req/s; `latency` (s) by quantile, of the requests that arrived in an interval and went well, and
+    `first_token` of those that were streamed;
     `generator` its own CPU (cores), one level a stage; `stages` are the begins of the stages, in order.
     """
 
@@ -31,13 +32,14 @@ class RunLine:
     failed: Points
     in_flight: Points
     latency: Mapping[float, Points]
+    first_token: Mapping[float, Points]
     generator: Points
     stages: tuple[float, ...]
 
 
 def run_line(run: Run) -> RunLine | None:
     """From the requests of a run, which must have its stages; None when it has none that lasted."""
-    results = [result for result in run.stages if result.end > result.start]
+    results = run.stages
     log = RequestLog.concat(result.log for result in results)
     if not len(log):
         return None
@@ -58,8 +60,11 @@ def run_line(run: Run) -> RunLine | None:
     def at(time: float) -> StageResult | None:
         return next((r for r in results if r.start <= time < r.end), None)
 
-    arrived = np.clip(((log.intended - begin) / width).astype(int), 0, count - 1)
-    ended = np.clip(((log.end - begin) / width).astype(int), 0, count - 1)
+    def interval_of(times: Floats) -> Ints:
+        return np.clip(((times - begin) / width).astype(np.int64), 0, count - 1)
+
+    arrived, ended = interval_of(log.intended), interval_of(log.end)
+    streams = StreamLog.concat(r.streams for r in results if r.streams is not None)
     sent, gone = np.sort(log.sent), np.sort(log.end)
     return RunLine(
         asked=[(t, _asked(at(t), t)) for t in middle.tolist()],
@@ -69,7 +74,10 @@ def run_line(run: Run) -> RunLine | None:
         in_flight=points(
             (np.searchsorted(sent, edges[1:]) - np.searchsorted(gone, edges[1:])).astype(np.float64)
         ),
-        latency=_latency(log, arrived, middle),
+        latency=_quantiles(arrived[log.ok], log.latency[log.ok], middle),
+        first_token={}
+        if streams is None
+        else _quantiles(interval_of(streams.intended), streams.ttft, middle),
         generator=[(t, stage.generator_cpu if (stage := at(t)) else None) for t in middle.tolist()],
         stages=tuple(result.start for result in results),
     )
@@ -96,8 +104,7 @@ def _asked(result: StageResult | None, at: float) -> float | None:
     return None
 
 
-def _latency(log: RequestLog, arrived: np.ndarray, middle: Floats) -> Mapping[float, Points]:
-    interval, values = arrived[log.ok], log.latency[log.ok]
+def _quantiles(interval: Ints, values: Floats, middle: Floats) -> Mapping[float, Points]:
     values = values[np.argsort(interval, kind="stable")]
     cuts = np.searchsorted(np.sort(interval), np.arange(middle.size + 1))
     parts = [values[a:b] for a, b in pairwise(cuts.tolist())]
