@@ -281,5 +281,5 @@ targets:
     target = settings.target("t")
     assert (target.connections, target.tls.verify, target.limits.connect_timeout) == ("new", False, 1.0)
     assert target.slo.slo().itl == (LatencyBound(0.99, 0.05),)
-    with pytest.raises(ConfigurationError, match="loadgen.bind: 'here' is not an address"):
+    with pytest.raises(ConfigurationError, match=r"loadgen\.bind: 'here' is not an address"):
         parse("loadgen: {bind: here}\ntargets: []\n")

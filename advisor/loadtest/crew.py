@@ -23,6 +23,9 @@ from advisor.loadtest.protocol import SecondRecord, Setup
 _PATIENCE = 1.5  # s that a second waits for the generators that have not told theirs
 _LAG = 2.0  # s; a generator whose measurements come later than that is too busy to be believed
 _EARLY = 0.97  # of its seconds: a stage that ended before ended by its own rule
+_ENDS_BY_ITSELF = frozenset(
+    {Arrivals.RAMP, Arrivals.USERS}
+)  # and then for all: of a volley each has its share
 
 T = TypeVar("T")
 Gather: TypeAlias = Callable[[], Awaitable[Sequence["Member"]]]
@@ -236,7 +239,8 @@ class _Staging:
             self._told[member.name].append(record)
         elif isinstance(item, StageResult):
             self._results[member.name] = item
-            if item.end - item.start < _EARLY * self._stage.seconds:
+            early = item.end - item.start < _EARLY * self._stage.seconds
+            if early and self._stage.arrivals in _ENDS_BY_ITSELF:
                 await _all(m.engine.finish() for m in self.members if m.name not in self._results)
         else:
             self._lose(member, item)
@@ -318,8 +322,8 @@ def tasks_of(stage: Stage, able: Sequence[T]) -> list[tuple[T, Stage, tuple[int,
     users = int(stage.count or 1)
     shares = [users // count + (index < users % count) for index in range(count)]
     return [
-        (member, dataclasses.replace(stage, count=share, rate=stage.rate * share / users), (0, 1))
-        for member, share in zip(able, shares, strict=True)
+        (member, dataclasses.replace(stage, count=share, rate=stage.rate * share / users), (index, count))
+        for index, (member, share) in enumerate(zip(able, shares, strict=True))
         if share
     ]
 

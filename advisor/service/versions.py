@@ -65,7 +65,7 @@ def recomputed(
     `call(function, *arguments)` does the long computation elsewhere, such as in a worker.
     """
     found = from_curve(capacity, measured, asked)
-    if isinstance(found, Capacity) or found.infeasible or asked.ttft:
+    if isinstance(found, Capacity) or found.infeasible or asked.ttft or asked.itl:
         return found
     server = fit()
     if server is None:

@@ -16,7 +16,7 @@ from gevent.queue import Queue
 from locust.env import Environment
 from locust.event import Events
 
-from advisor.domain import Arrivals, Stage
+from advisor.domain import Arrivals, RampStop, Stage
 from advisor.errors import AdvisorError, ConfigurationError, EngineFailed, NotAllowed
 from advisor.loadtest.engine import pipe, wire
 from advisor.loadtest.engine.arrivals import complaint, offsets, share_of
@@ -148,7 +148,7 @@ class Control:
             self._output.write(encode(record))
 
         if self._users is not None:
-            return UserStage(stage, self._users, setup.caps.rate, tell, self._epoch, latest_end)
+            return UserStage(stage, self._users, setup.caps.rate / part.of, tell, self._epoch, latest_end)
         due = offsets(stage, setup.caps)
         requests: Iterator[wire.Wire] = (
             self._wires[index] for index in picks(setup.kinds, stage.seed, self._turns)
@@ -157,9 +157,13 @@ class Control:
         if part.of > 1:
             due, requests = share_of(due, requests, part)
             if stage.stop is not None:
-                fewer = max(1, stage.stop.in_flight // part.of)
-                stage = replace(stage, stop=replace(stage.stop, in_flight=fewer))
+                stage = replace(stage, stop=_of_a_share(stage.stop, part.of))
         return StageRun(stage, self._workers, due, requests, setup.caps, tell, self._epoch, latest_end)
+
+
+def _of_a_share(stop: RampStop, of: int) -> RampStop:
+    """What all see together, each sees a share of; how slow answers are, each sees as all do."""
+    return replace(stop, in_flight=max(1, stop.in_flight // of), failures=max(1, stop.failures // of))
 
 
 def _check(setup: Setup) -> None:

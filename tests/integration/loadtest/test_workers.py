@@ -28,7 +28,7 @@ from tests.integration.loadtest.test_life import gone
 
 pytestmark = pytest.mark.integration
 SECRET = "only for this test, and long enough"
-STAGE = Stage("load 1", Arrivals.POISSON, 1.5, rate=200, seed=5, drain=5)
+STAGE = Stage("load 1", Arrivals.POISSON, 1.2, rate=200, seed=5, drain=5)
 SLO = Slo((LatencyBound(0.95, 0.5),))
 
 
@@ -217,33 +217,24 @@ def test_no_load_survives_its_master_but_the_worker_does(server: Server) -> None
     first.stdout.close()
 
 
-def test_a_worker_keeps_its_own_limits(server: Server) -> None:
-    async def go(*stages: Stage, **more):
+def test_a_worker_keeps_its_own_limits_and_a_stranger_stays_out(server: Server) -> None:
+    setup = setup_of(server, "/ok", caps=Caps(500, 100, 60), allowed_hosts=("192.0.2.1",))
+
+    async def go() -> str:
         async with hub() as listening:
-            with worker(listening.port, "small", "--max-rate", "100", "--max-in-flight", "100"):
-                crew = listening.crew(1, 30)
-                return await through(crew, setup_of(server, "/ok", caps=Caps(500, 100, 60), **more), *stages)
-
-    with pytest.raises(EngineFailed, match="asks for 200 req/s of it, it gives at most 100"):
-        asyncio.run(go(STAGE))
-
-    async def elsewhere():
-        async with hub() as listening:
-            with worker(listening.port, "small"):
-                setup = setup_of(server, "/ok", allowed_hosts=("192.0.2.1",))
-                await listening.crew(1, 30).start(dataclasses.replace(setup, url="http://192.0.2.1:80"))
-
-    with pytest.raises(NotAllowed, match=r"small: host '192\.0\.2\.1'"):
-        asyncio.run(elsewhere())
-
-
-def test_only_who_knows_the_secret_takes_part() -> None:
-    async def go():
-        async with hub() as listening:
-            with worker(listening.port, "stranger", secret="another secret, as long as the first") as process:
-                with pytest.raises(EngineFailed, match="0 of 1 workers came"):
-                    await listening.crew(1, 4).start(None)
-                process.terminate()
-                return process.stderr.read()
+            with (
+                worker(listening.port, "small", "--max-rate", "100", "--max-in-flight", "100"),
+                worker(listening.port, "stranger", secret="another secret, as long as the first") as stranger,
+            ):
+                with pytest.raises(EngineFailed, match="asks for 200 req/s of it, it gives at most 100"):
+                    await through(listening.crew(1, 30), setup, STAGE)
+                elsewhere = dataclasses.replace(setup, url="http://192.0.2.1:80")
+                with pytest.raises(NotAllowed, match=r"small: host '192\.0\.2\.1'"):
+                    await listening.crew(1, 30).start(elsewhere)
+                with pytest.raises(EngineFailed, match=r"1 of 2 workers came to port \d+ in 1 s: small"):
+                    await listening.crew(2, 1).start(setup)
+                stranger.terminate()
+                assert stranger.wait() == 0
+                return stranger.stderr.read()
 
     assert "does not accept this worker" in asyncio.run(go())
