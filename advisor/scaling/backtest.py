@@ -62,9 +62,7 @@ def backtest(
 
     def tried(window: int, minimum: int) -> _Trial | None:
         behaviour = replace(usual(policy), down_window_seconds=window, minimum=minimum)
-        floored = replace(policy, min_replicas=minimum)
-        load = load_target(capacity, floored, history, down_window=float(window))
-        autoscaling = choose(capacity, policy, load, behaviour)
+        autoscaling = choose(capacity, policy, load_target(capacity, policy, history, behaviour), behaviour)
         if autoscaling is None:
             return None
         setting = setting_of(autoscaling, policy)

@@ -61,7 +61,7 @@ def recommend(
         status = AdviceStatus.STALE
         reasons.append(stale)
     behaviour = tolerant(behaviour, policy) if behaviour is not None else usual(policy)
-    load = load_target(capacity, policy, history, float(behaviour.down_window_seconds))
+    load = load_target(capacity, policy, history, behaviour)
     replicas: Replicas | None = None
     if demand is None:
         reasons.append("No demand is known: give demand_rps, or let the advisor observe production.")

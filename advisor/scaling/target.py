@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from advisor.demand.history import DemandHistory
-from advisor.domain import Capacity, Floats
+from advisor.domain import Behaviour, Capacity, Floats
 from advisor.scaling.policy import ScalingPolicy
 from advisor.units import format_seconds
 
@@ -24,6 +24,7 @@ _AVERAGED = 60.0  # s: the rate that the autoscaler sees
 _HORIZON = 60.0  # s: the demand that must be held
 _LEAST_HISTORY = 86400.0
 _HIGHEST_SHARE = 0.95
+_FASTER = (60.0, 30.0, 15.0, 5.0)  # s of start-up that are tried
 HOPELESS_SHARE = 0.5
 
 
@@ -117,13 +118,12 @@ def _trailing(extreme: Callable[..., Any], values: NDArray[Any], window: int) ->
 
 
 def load_target(
-    capacity: Capacity, policy: ScalingPolicy, history: DemandHistory | None, down_window: float = 300.0
+    capacity: Capacity, policy: ScalingPolicy, history: DemandHistory | None, behaviour: Behaviour
 ) -> LoadTarget:
     """T = λ_lower / (1.1 · max(1, Q)), at most 95 % of the capacity."""
     lower = capacity.interval[0]
-    q = growth(history, policy, floor_rps=policy.min_replicas * lower, down_window=down_window)
-    rps = min(lower / (TOLERANCE * max(1.0, q.factor)), _HIGHEST_SHARE * capacity.rps)
-    share = rps / capacity.rps
+    q = _growth(capacity, policy, history, behaviour)
+    rps, share = _held(capacity, q)
     why = (
         f"{lower:.4g} req/s (lower bound) ÷ 1.1 (the HPA's tolerance) ÷ {max(1.0, q.factor):.3g} "
         f"(growth of demand within {format_seconds(q.reaction_seconds)} of reaction, {q.source}) "
@@ -134,7 +134,38 @@ def load_target(
         warning = (
             f"demand grows {q.factor:.2g} times within the {format_seconds(q.reaction_seconds)} that scaling "
             f"takes, so replicas would run at {share:.0%} of their capacity: reactive scaling cannot hold "
-            "this well; shorten the start-up, or set a floor of replicas ahead of the rise"
+            f"this well; {_what_would(capacity, policy, history, behaviour)}"
         )
         warnings = (warning,)
     return LoadTarget(rps, share, q, why, warnings)
+
+
+def _growth(
+    capacity: Capacity, policy: ScalingPolicy, history: DemandHistory | None, behaviour: Behaviour
+) -> Growth:
+    always = max(behaviour.minimum - policy.failure_tolerance, 1) * capacity.interval[0]  # without scaling
+    return growth(history, policy, floor_rps=always, down_window=float(behaviour.down_window_seconds))
+
+
+def _held(capacity: Capacity, q: Growth) -> tuple[float, float]:
+    """(req/s that a replica is held at, share of its capacity)."""
+    rps = min(capacity.interval[0] / (TOLERANCE * max(1.0, q.factor)), _HIGHEST_SHARE * capacity.rps)
+    return rps, rps / capacity.rps
+
+
+def _what_would(
+    capacity: Capacity, policy: ScalingPolicy, history: DemandHistory | None, behaviour: Behaviour
+) -> str:
+    """The longest start-up, of some, or else the lowest minimum, by doubling, with which it could."""
+    for seconds in _FASTER:
+        if seconds < policy.startup_seconds:
+            faster = replace(policy, startup_seconds=seconds)
+            if _held(capacity, _growth(capacity, faster, history, behaviour))[1] >= HOPELESS_SHARE:
+                return f"a start-up of {format_seconds(seconds)} would"
+    minimum = 2 * behaviour.minimum
+    while minimum <= policy.max_replicas:
+        floored = replace(behaviour, minimum=minimum)
+        if _held(capacity, _growth(capacity, policy, history, floored))[1] >= HOPELESS_SHARE:
+            return f"no shorter start-up would, a minimum of {minimum} replicas would"
+        minimum *= 2
+    return f"no shorter start-up would, and no minimum up to {policy.max_replicas} replicas"

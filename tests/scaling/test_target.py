@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from advisor.demand.history import DemandHistory
+from advisor.scaling.behaviour import usual
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.target import DEFAULT_GROWTH, growth, growth_ratios, load_target, reaction_seconds
 from tests.scaling.advice import capacity
@@ -12,8 +13,13 @@ def history(rates, step=15.0, known=None):
     return DemandHistory(0.0, step, rates, np.ones(rates.size, bool) if known is None else known)
 
 
+def aimed(past, **more):
+    policy = ScalingPolicy(**more)
+    return load_target(capacity(), policy, past, usual(policy))
+
+
 def test_without_history_a_stated_assumption():
-    target = load_target(capacity(), ScalingPolicy(), None)
+    target = aimed(None)
     assert target.growth.factor == DEFAULT_GROWTH
     assert target.rps == pytest.approx(65 / 1.1 / 1.3)
     assert "assumed" in target.why
@@ -21,7 +27,7 @@ def test_without_history_a_stated_assumption():
 
 
 def test_steady_demand_is_held_near_the_capacity():
-    target = load_target(capacity(), ScalingPolicy(), history(np.full(2 * 5760, 400.0)))
+    target = aimed(history(np.full(2 * 5760, 400.0)))
     assert target.growth.factor == 1.0
     assert target.rps == pytest.approx(65 / 1.1)
     assert target.share == pytest.approx(65 / 1.1 / 70)
@@ -63,10 +69,25 @@ def test_sudden_steps_are_said_to_be_hopeless():
     day = np.full(5760, 300.0)
     for k in range(0, 5760, 240):
         day[k : k + 60] *= 4
-    target = load_target(capacity(), ScalingPolicy(startup_seconds=120), history(np.tile(day, 3)))
+    target = aimed(history(np.tile(day, 3)), startup_seconds=120)
     assert target.growth.factor == pytest.approx(4.0, rel=0.05)
     assert target.share < 0.5
     assert "reactive scaling cannot hold this well" in target.warnings[0]
+    assert target.warnings[0].endswith("no shorter start-up would, a minimum of 16 replicas would")
+    few = aimed(history(np.tile(day, 3)), max_replicas=4)
+    assert few.warnings[0].endswith("no shorter start-up would, and no minimum up to 4 replicas")
+
+
+def test_a_ramp_is_held_by_a_shorter_start_up():
+    """Demand trebles within five minutes: half of that is little for a start-up of five."""
+    day = np.full(5760, 300.0)
+    for k in range(0, 5760, 480):
+        day[k : k + 20] *= np.linspace(1.0, 3.0, 20)
+        day[k + 20 : k + 240] *= 3.0
+    past = history(np.tile(day, 3))
+    slow, fast = aimed(past, startup_seconds=300), aimed(past, startup_seconds=60)
+    assert slow.warnings[0].endswith("; a start-up of 60 s would")
+    assert (slow.share < 0.5, fast.share > 0.5) == (True, True)
 
 
 def test_a_rise_that_the_fewest_replicas_hold_anyway_does_not_count():
@@ -74,6 +95,21 @@ def test_a_rise_that_the_fewest_replicas_hold_anyway_does_not_count():
     day[3000:] = 60.0
     found = growth(history(np.tile(day, 2)), ScalingPolicy(), floor_rps=65.0)
     assert found.factor == 1.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "factor"),
+    [
+        ({"min_replicas": 2}, 1.0),
+        ({"min_replicas": 1}, 2.0),
+        ({"min_replicas": 2, "failure_tolerance": 1}, 2.0),
+    ],
+)
+def test_the_fewest_replicas_count_without_those_that_may_fail(policy, factor):
+    """From 65 to 130 req/s at once: two replicas hold it, one does not, and one of two may fail."""
+    day = np.full(5760, 65.0)
+    day[3000:4000] = 130.0
+    assert aimed(history(np.tile(day, 2)), **policy).growth.factor == pytest.approx(factor)
 
 
 @pytest.mark.parametrize("gone", [0.0, 1.0])
