@@ -164,13 +164,14 @@ def leaks() -> Iterator[Panel]:
         figure(
             "Time to the limit",
             "From the end of the soak, at its load, where memory or latency grows: the nearest of both. "
-            "No data is good: nothing grew. Restart the model before then, and look for what it keeps.",
+            "Restart the model before then, and look for what it keeps.",
             "s",
             6,
             1,
             6,
         )
         .thresholds(steps((None, BAD), (DAY, WARN), (7 * DAY, GOOD)))
+        .no_value("no growth seen")
         .with_target(query(f"min({series('advisor_soak_seconds_to_limit')})"))
     )  # fmt: skip
     yield states(

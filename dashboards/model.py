@@ -190,6 +190,8 @@ def targets() -> Panel:
         )
         .with_target(query(f"max by (metric) ({series('advisor_hpa_target')})", "{{metric}} advised"))
         .with_target(query(now, "{{metric}} now", "B"))
+        .override_by_regexp("^cpu .*", [prop("unit", "percent")])
+        .override_by_regexp("^inference_requests.*", [prop("unit", "reqps")])
         .override_by_regexp(".* now$", dashed(WARN))
     )
 

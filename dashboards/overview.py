@@ -189,6 +189,7 @@ def headroom() -> Panel:
         "Share of its capacity that demand leaves free; below zero is overload. Under the line at 10 % "
         "DemandNearCapacity fires: add replicas, or see what took the capacity.",
         "percentunit",
+        signed=True,
     )
     return limits(panel, (None, BAD), (0.1, GOOD)).with_target(
         query(every("advisor_headroom_ratio"), "{{target}}")
@@ -197,18 +198,13 @@ def headroom() -> Panel:
 
 def replicas() -> Panel:
     """Now against advised."""
-    return (
-        graph(
-            "Replicas missing",
-            "Replicas advised minus replicas seen: above zero there are too few, below zero some could go.",
-            "none",
-        )
-        .min(-5)
-        .with_target(
-            query(
-                f"{every('advisor_recommended_replicas')} - {every('advisor_current_replicas')}", "{{target}}"
-            )
-        )
+    return graph(
+        "Replicas missing",
+        "Replicas advised minus replicas seen: above zero there are too few, below zero some could go.",
+        "none",
+        signed=True,
+    ).with_target(
+        query(f"{every('advisor_recommended_replicas')} - {every('advisor_current_replicas')}", "{{target}}")
     )
 
 

@@ -30,15 +30,16 @@ Panel: TypeAlias = Builder[md.Panel]  # of any kind
 GOOD, WARN, BAD, CALM = "green", "orange", "red", "blue"
 
 
-def graph(title: str, description: str, unit: str, width: int = 12, height: int = 8) -> timeseries.Panel:
-    """Values over time, from zero."""
-    return (
+def graph(
+    title: str, description: str, unit: str, width: int = 12, height: int = 8, *, signed: bool = False
+) -> timeseries.Panel:
+    """Values over time, from zero unless they may be below."""
+    panel = (
         timeseries.Panel()
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
         .unit(unit)
-        .min(0)
         .line_width(2)
         .fill_opacity(8)
         .show_points(mc.VisibilityMode.NEVER)
@@ -47,6 +48,7 @@ def graph(title: str, description: str, unit: str, width: int = 12, height: int 
         .span(width)
         .height(height)
     )
+    return panel if signed else panel.min(0)
 
 
 def limits(panel: timeseries.Panel, *pairs: tuple[float | None, str]) -> timeseries.Panel:

@@ -19,7 +19,17 @@ from exporters import names
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "tests" / "fixtures" / "grafana"
 FILES = sorted(DASHBOARDS)
-UNITS = {"none", "s", "h", "reqps", "percentunit", "bytes", "Bps", "watt"}  # ids of Grafana's value formats
+UNITS = {
+    "none",
+    "s",
+    "h",
+    "reqps",
+    "percent",
+    "percentunit",
+    "bytes",
+    "Bps",
+    "watt",
+}  # ids of Grafana's value formats
 COUNTERS = sorted(
     {metric.name for metric in vars(names).values() if getattr(metric, "type", "") == "counter"}
     | {

@@ -18,6 +18,7 @@ from advisor.domain import LatencyBound, Slo
 from advisor.store import Store
 from tests.integration.prometheus.past import remember
 from tests.integration.prometheus.stand_in import standing_in
+from tests.outputs.grafana_server import TOKEN, FakeGrafana, fake_grafana
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent
@@ -29,17 +30,22 @@ VIEWER, OPERATOR = "viewer-secret", "operator-secret"
 
 @dataclass(frozen=True)
 class Stack:
-    """`prometheus`: a client of its API; `since`: when its scrapes began (Unix seconds)."""
+    """`prometheus`: a client of its API; `since`: when its scrapes began (Unix seconds).
+
+    `grafana` was away during the load test.
+    """
 
     prometheus: httpx.Client
     since: float
+    grafana: FakeGrafana
 
 
-def configuration(folder: Path, sidecar: int, metrics: int, advisor: int) -> dict:
+def configuration(folder: Path, sidecar: int, metrics: int, advisor: int, grafana: str) -> dict:
     return {
         "store": f"sqlite:///{folder / 'advisor.db'}",
         "api": {"listen": f"127.0.0.1:{advisor}"},
         "observe_every": "1s",
+        "grafana": {"url": grafana, "advisor_url": "https://advisor.example"},
         "targets": [
             {
                 "name": TARGET,
@@ -84,14 +90,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ports = [free_port() for _ in range(7)]
     model, sidecar, metrics, stream, stream_metrics, advisor, port = ports
     config = folder / "advisor.yaml"
-    config.write_text(yaml.safe_dump(configuration(folder, sidecar, metrics, advisor)))
     store = Store(f"sqlite:///{folder / 'advisor.db'}")
     remember(store, TARGET, SLO, VERSION)
     store.close()
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("ADVISOR_VIEWER_TOKEN", VIEWER)
     monkeypatch.setenv("ADVISOR_OPERATOR_TOKEN", OPERATOR)
-    with standing_in() as stand_in:
+    monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
+    with standing_in() as stand_in, fake_grafana() as grafana:
+        grafana.fail = (502, "bad gateway")
+        config.write_text(yaml.safe_dump(configuration(folder, sidecar, metrics, advisor, grafana.url)))
         exporter = [
             str(SCRIPTS / "model-exporter"), f"--upstream=http://127.0.0.1:{model}",
             f"--listen=127.0.0.1:{sidecar}", f"--metrics=127.0.0.1:{metrics}",
@@ -119,11 +127,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             monkeypatch.undo()
             since = time.time()
             load(f"http://127.0.0.1:{advisor}")
+            grafana.fail = None
             send_rubbish(stream)
             with traffic(f"http://127.0.0.1:{sidecar}/predict", f"http://127.0.0.1:{stream}/chat"):
                 wait_for(client, "advisor_forecast_rps", "advisor_simulation_slo_ratio")
                 time.sleep(6)  # four scrapes
-                yield Stack(client, since)
+                yield Stack(client, since, grafana)
 
 
 def load(base: str) -> None:
