@@ -27,6 +27,8 @@ METRICS_PORT = "model-metrics"
 FIELD_MANAGER = "capacity-advisor"
 _SECONDS = 10.0  # for an answer
 _POLL = 1.0  # s
+_AUTOSCALING = "/apis/autoscaling/v2/namespaces"
+_MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 # kr8s has one client for an event loop: one question at a time, because its connection ends with it.
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -78,31 +80,34 @@ class Cluster:
     """The API server. Every method raises ClusterError. Connections last as long as a question."""
 
     async def look(self, place: Place) -> Workload:
-        """The workload now; what may not be read is not known, but the workload itself must be."""
-        namespace = await self._namespace(place)
-        owner = await self._ask("GET", _workload_path(place, namespace))
-        labels = owner["spec"]["selector"].get("matchLabels", {})
-        pods = await self._ask("GET", f"/api/v1/namespaces/{namespace}/pods", params=_selecting(labels))
-        try:
-            path = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
-            autoscalers = (await self._ask("GET", path))["items"]
-        except ClusterError:
-            autoscalers = []
-        return workload_of(place, owner, pods["items"], autoscalers)
+        """The workload now; what may not be read is not known, but the workload and its pods must be."""
+        async with _connected() as api:
+            path, namespace = _workload_path(place, api)
+            owner = await _ask(api, "GET", path)
+            labels = owner["spec"]["selector"].get("matchLabels", {})
+            selector = ",".join(f"{key}={value}" for key, value in labels.items())
+            pods = await _pods(api, namespace, selector)
+            try:
+                found = await _ask(api, "GET", f"{_AUTOSCALING}/{namespace}/horizontalpodautoscalers")
+                autoscalers = found["items"]
+            except ClusterError:
+                autoscalers = []
+        return workload_of(place, owner, pods, autoscalers)
 
     async def sidecars(self, selector: str, namespace: str | None = None) -> list[str]:
         """Metrics URLs of the sidecars in running pods with that label selector."""
-        where = namespace or await self._namespace()
-        pods = await self._ask("GET", f"/api/v1/namespaces/{where}/pods", params={"labelSelector": selector})
-        return sorted(_metrics_urls(pods["items"]))
+        async with _connected() as api:
+            pods = await _pods(api, namespace or _namespace(api), selector)
+        return sorted(_metrics_urls(pods))
 
     async def scale(self, place: Place, replicas: int) -> None:
         """So many replicas, all ready. Waits as long as it takes: the caller sets the limit."""
-        namespace = await self._namespace(place)
-        path = _workload_path(place, namespace)
-        await self._ask("PATCH", f"{path}/scale", _MERGE, {"spec": {"replicas": replicas}})
+        async with _connected() as api:
+            path, _ = _workload_path(place, api)
+            await _ask(api, "PATCH", f"{path}/scale", _MERGE, {"spec": {"replicas": replicas}})
         while True:
-            found = await self._ask("GET", path)
+            async with _connected() as api:
+                found = await _ask(api, "GET", path)
             status = found.get("status", {})
             seen = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
             counts = (status.get("readyReplicas", 0), status.get("replicas", 0))
@@ -112,36 +117,12 @@ class Cluster:
 
     async def dry_run(self, manifest: Mapping[str, Any]) -> None:
         """Would the API server take this autoscaler? It changes nothing."""
-        group, kind = manifest["apiVersion"], manifest["kind"]
-        namespace = manifest["metadata"].get("namespace") or await self._namespace()
-        path = f"/apis/{group}/namespaces/{namespace}/{kind.lower()}s/{manifest['metadata']['name']}"
+        name = manifest["metadata"]["name"]
         params = {"dryRun": "All", "fieldManager": FIELD_MANAGER, "force": "true"}
-        await self._ask("PATCH", path, "application/apply-patch+yaml", manifest, params)
-
-    async def _namespace(self, place: Place | None = None) -> str:
-        if place is not None and place.namespace:
-            return place.namespace
         async with _connected() as api:
-            return api.auth.namespace or "default"
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        content_type: str | None = None,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
-        more: dict[str, Any] = {"params": params} if params else {}
-        if body is not None:
-            more |= {"content": json.dumps(body), "headers": {"content-type": content_type}}
-        _, base, rest = path.split("/", 2)
-        async with (
-            _connected() as api,
-            api.call_api(method, version="", base=f"/{base}", url=rest, **more) as answer,
-        ):
-            found: dict[str, Any] = answer.json()
-        return found
+            namespace = manifest["metadata"].get("namespace") or _namespace(api)
+            path = f"{_AUTOSCALING}/{namespace}/horizontalpodautoscalers/{name}"
+            await _ask(api, "PATCH", path, _APPLY, manifest, params)
 
 
 @asynccontextmanager
@@ -172,7 +153,46 @@ async def _connected() -> AsyncIterator[Any]:
         raise ClusterError(f"the cluster cannot be asked: {error}") from None
 
 
-_MERGE = "application/merge-patch+json"
+def _namespace(api: Any) -> str:
+    return api.auth.namespace or "default"
+
+
+def _workload_path(place: Place, api: Any) -> tuple[str, str]:
+    """Its path, and its namespace."""
+    plurals = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+    if place.kind not in plurals:
+        raise ClusterError(f"{place} is neither a Deployment nor a StatefulSet")
+    namespace = quote(place.namespace or _namespace(api))
+    return f"/apis/apps/v1/namespaces/{namespace}/{plurals[place.kind]}/{quote(place.name)}", namespace
+
+
+async def _pods(api: Any, namespace: str, selector: str) -> list[dict[str, Any]]:
+    asked = {"labelSelector": selector}
+    found = await _ask(api, "GET", f"/api/v1/namespaces/{quote(namespace)}/pods", params=asked)
+    pods: list[dict[str, Any]] = found["items"]
+    return pods
+
+
+async def _ask(
+    api: Any,
+    method: str,
+    path: str,
+    content_type: str | None = None,
+    body: Mapping[str, Any] | None = None,
+    params: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    from kr8s import ServerError
+
+    more: dict[str, Any] = {"params": params} if params else {}
+    if body is not None:
+        more |= {"content": json.dumps(body), "headers": {"content-type": content_type}}
+    _, base, rest = path.split("/", 2)
+    try:
+        async with api.call_api(method, version="", base=f"/{base}", url=rest, **more) as answer:
+            found: dict[str, Any] = answer.json()
+    except ServerError as error:
+        raise ClusterError(f"the API server says: {error}") from None
+    return found
 
 
 def workload_of(
@@ -196,17 +216,6 @@ def workload_of(
         version=digests.pop() if len(digests) == 1 else None,
         autoscaler=next((_autoscaler(a) for a in autoscalers if _scales(a, place)), None),
     )
-
-
-def _workload_path(place: Place, namespace: str) -> str:
-    plurals = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
-    if place.kind not in plurals:
-        raise ClusterError(f"{place} is neither a Deployment nor a StatefulSet")
-    return f"/apis/apps/v1/namespaces/{quote(namespace)}/{plurals[place.kind]}/{quote(place.name)}"
-
-
-def _selecting(labels: Mapping[str, str]) -> dict[str, str]:
-    return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
 
 
 def _container(containers: Sequence[Mapping[str, Any]], place: Place) -> Mapping[str, Any]:
