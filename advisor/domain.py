@@ -437,6 +437,8 @@ class Limit(StrEnum):
     GPU = "gpu"
     MEMORY = "memory"
     ERRORS = "errors"
+    NETWORK = "network"  # the latency arises before the sidecar: network, proxy, load balancer
+    GENERATOR = "generator"  # of the load: what was measured is not the target
     UNKNOWN = "unknown"
 
 

@@ -9,12 +9,16 @@ import numpy as np
 
 from advisor.capacity.identification import Form, ServerModel
 from advisor.capacity.regression import ServiceDemand
-from advisor.domain import Limit, Outcome, StageResult, Window
+from advisor.capacity.regression.points import merge
+from advisor.domain import Arrivals, Histogram, Limit, Outcome, StageResult, Window
 
 _BUSY = 0.85  # of a resource: above it, queueing multiplies every latency
 _ONE_CORE = (0.8, 1.25)
 _THROTTLED = 0.05  # share of the time
 _FULL_MEMORY = 0.9
+_OUTSIDE = 0.5  # of the latency
+_STEADY = 20.0  # s
+_FEWEST = 50  # answers that tell a median
 _WORTH = 0.15  # more throughput with twice the slots: below it, slots are not what is short
 _ONE_AT_A_TIME = 0.8  # contention from which requests run as if one after the other
 
@@ -31,6 +35,8 @@ class Symptoms:
     throttled_share: float | None = None
     gpu_utilization: float | None = None
     memory_share: float | None = None
+    generator_cores: float | None = None  # the busiest generator's, of its one core
+    outside_share: float | None = None  # of the client's latency, before the sidecar, at the top load
     rejected: int = 0
     failed: int = 0
 
@@ -74,6 +80,8 @@ def symptoms(
             (w.gpu_utilization for w in windows if w.gpu_utilization is not None), default=None
         ),
         memory_share=_memory_share(windows),
+        generator_cores=_generator_cores(stages),
+        outside_share=_outside_share(stages),
         rejected=int(np.count_nonzero(outcomes == Outcome.REJECTED)),
         failed=int(np.count_nonzero(np.isin(outcomes, bad))),
     )
@@ -107,9 +115,52 @@ def _memory_share(windows: Sequence[Window]) -> float | None:
     return max(shares, default=None)
 
 
+def _generator_cores(stages: Sequence[StageResult]) -> float | None:
+    """In the long steady stages: in a burst it may be busy for a moment."""
+    steady = [s for s in stages if s.stage.arrivals is Arrivals.POISSON and s.end - s.start >= _STEADY]
+    return max((s.generator_cpu for s in steady if s.generator_cpu is not None), default=None)
+
+
+def _outside_share(stages: Sequence[StageResult]) -> float | None:
+    """Of the client's median latency the part that the sidecar did not see, in the busiest steady stage that
+    both saw.
+    """
+    told: list[tuple[StageResult, Histogram]] = []
+    for stage in stages:
+        histogram = merge([window.latency for window in stage.windows if window.latency is not None])
+        if histogram is not None and min(histogram.total, float(stage.log.ok.sum())) >= _FEWEST:
+            told.append((stage, histogram))
+    if not told:
+        return None
+    stage, histogram = max(told, key=_rate)
+    median = histogram.quantile(0.5)
+    client = float(np.median(stage.log.latency[stage.log.ok]))
+    if median is None or client <= 0:
+        return None
+    # within its bucket the sidecar's median is not known: only what lies above the bucket counts
+    upper = float(histogram.bounds[np.searchsorted(histogram.bounds, median)])
+    return max(1.0 - upper / client, 0.0)
+
+
+def _rate(told: tuple[StageResult, Histogram]) -> float:
+    return told[0].offered_rps or 0.0
+
+
 def diagnose(seen: Symptoms) -> Diagnosis:
     """The first cause that the symptoms show, from the surest to the vaguest."""
-    for rule in (_errors, _gpu, _quota, _batching, _cpu, _slots, _contention, _shared):
+    for rule in (
+        _generator,
+        _network,
+        _memory,
+        _errors,
+        _gpu,
+        _quota,
+        _batching,
+        _cpu,
+        _slots,
+        _contention,
+        _shared,
+    ):
         found = rule(seen)
         if found is not None:
             return Diagnosis(found.limit, found.why, found.remedies, found.notes + _notes(seen))
@@ -120,6 +171,42 @@ def diagnose(seen: Symptoms) -> Diagnosis:
         + ".",
         ("put the sidecar before the model, so that its CPU, memory and GPU are seen during the run",),
         _notes(seen),
+    )
+
+
+def _generator(seen: Symptoms) -> Diagnosis | None:
+    if seen.generator_cores is None or seen.generator_cores < _BUSY:
+        return None
+    return Diagnosis(
+        Limit.GENERATOR,
+        f"The generator itself used {seen.generator_cores:.0%} of its core: what was measured may be its own "
+        "limit, not the target's.",
+        ("a machine of its own for the generator", "more generators (loadgen.workers)", "smaller payloads"),
+    )
+
+
+def _network(seen: Symptoms) -> Diagnosis | None:
+    if seen.outside_share is None or seen.outside_share < _OUTSIDE:
+        return None
+    return Diagnosis(
+        Limit.NETWORK,
+        f"{seen.outside_share:.0%} of the median latency under the highest load arises before the sidecar.",
+        (
+            "run the generator near the target, or load the sidecar itself",
+            "look at the load balancer's queues and at TLS",
+            "keep connections open",
+        ),
+    )
+
+
+def _memory(seen: Symptoms) -> Diagnosis | None:
+    full = seen.memory_share is not None and seen.memory_share >= _FULL_MEMORY
+    if not full or seen.binding not in {"errors", "error_ratio"} or seen.failed <= seen.rejected:
+        return None
+    return Diagnosis(
+        Limit.MEMORY,
+        f"Requests fail ({seen.failed} in this run) while memory is at {seen.memory_share:.0%} of its limit.",
+        ("a higher memory limit", "fewer workers, or a smaller batch", "look for a leak with a soak test"),
     )
 
 

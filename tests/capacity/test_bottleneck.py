@@ -7,7 +7,7 @@ from advisor.capacity.bottleneck import Symptoms, diagnose, symptoms
 from advisor.capacity.identification import Form, ServerModel
 from advisor.capacity.identification.model import Batching
 from advisor.capacity.regression import ServiceDemand, Shape
-from advisor.domain import Arrivals, Limit, Outcome, RequestLog, Stage, StageResult, Window
+from advisor.domain import Arrivals, Histogram, Limit, Outcome, RequestLog, Stage, StageResult, Window
 
 
 def model(form=Form.WORKERS, slots=1, parameters=(), **more):
@@ -54,6 +54,10 @@ BATCHES = Batching(8, 0.005, 0.02, 0.002, np.array([0.036]), np.zeros(9, np.int6
         (Symptoms("p95", model(Form.SHARED_CORES, 40, (0.9, 3.0))), Limit.CPU, ["3 cores"]),
         (Symptoms("p95", model(Form.SHARED_CORES, 4, (0.1, 8.0))), Limit.WORKERS, ["4 workers"]),
         (Symptoms("p95", None, cores_when_full=0.3, cpu_limit_cores=4.0), Limit.UNKNOWN, ["0.3 of 4"]),
+        (Symptoms("p95", model(), generator_cores=0.93), Limit.GENERATOR, ["93%"]),
+        (Symptoms("p95", model(), outside_share=0.61, cores_when_full=1.0), Limit.NETWORK, ["61%"]),
+        (Symptoms("error_ratio", model(), memory_share=0.97, failed=80), Limit.MEMORY, ["80", "97%"]),
+        (Symptoms("p95", model(), memory_share=0.97, failed=80), Limit.WORKERS, ["one worker"]),
     ],
 )
 def test_the_cause_is_named_with_its_numbers(seen, limit, numbers):
@@ -95,3 +99,18 @@ def test_what_was_not_seen_is_none():
     assert (seen.cores_when_full, seen.throttled_share, seen.memory_share, seen.gpu_utilization) == (
         None,
     ) * 4
+
+
+def test_latency_before_the_sidecar_is_told_from_that_behind_it():
+    sent = np.linspace(0.0, 9.9, 100)
+    zero = np.zeros(100, np.int8)
+    log = RequestLog(sent, sent, sent + 0.1, zero, zero.astype(np.int16))
+    near, far = (
+        Window(0.0, 10.0, {"ok": 100.0}, latency=Histogram(np.array([0.03, 0.09, 0.2]), np.array(counts)))
+        for counts in ([0.0, 0.0, 100.0, 0.0], [100.0, 0.0, 0.0, 0.0])
+    )
+    for window, share in ((near, 0.0), (far, 0.7)):
+        stage = StageResult(Stage("s", Arrivals.POISSON, 10, 10), 0, 10, log, windows=(window,))
+        seen = symptoms([stage], stage.windows, "p95", None, None, None, None)
+        assert seen.outside_share == pytest.approx(share)
+    assert diagnose(seen).limit is Limit.NETWORK
