@@ -79,14 +79,14 @@ def test_sudden_steps_are_said_to_be_hopeless():
 
 
 def test_a_ramp_is_held_by_a_shorter_start_up():
-    """Demand trebles within five minutes: half of that is little for a start-up of five."""
+    """Demand trebles within five minutes: only a start-up of seconds follows."""
     day = np.full(5760, 300.0)
     for k in range(0, 5760, 480):
         day[k : k + 20] *= np.linspace(1.0, 3.0, 20)
         day[k + 20 : k + 240] *= 3.0
     past = history(np.tile(day, 3))
-    slow, fast = aimed(past, startup_seconds=300), aimed(past, startup_seconds=60)
-    assert slow.warnings[0].endswith("; a start-up of 60 s would")
+    slow, fast = aimed(past, startup_seconds=300), aimed(past, startup_seconds=5)
+    assert slow.warnings[0].endswith("; a start-up of 5 s would")
     assert (slow.share < 0.5, fast.share > 0.5) == (True, True)
 
 
