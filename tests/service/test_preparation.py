@@ -1,0 +1,36 @@
+"""What a start computes before the first question."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from advisor.service import app
+from advisor.service.app import Advisor
+from advisor.settings import AdvisorSettings
+from tests.service.test_advice import a_target
+
+
+def answered(folder: Path) -> set[str]:
+    """Targets whose answer is there when the service has started."""
+    targets = [a_target(), a_target("lung"), a_target("liver")]
+    settings = AdvisorSettings(store=f"sqlite:///{folder}/advisor.db", targets=targets)
+
+    async def started() -> set[str]:
+        async with Advisor(settings, background=True) as advisor:
+            return {target for target, *_ in advisor._advice._answers}
+
+    return asyncio.run(started())
+
+
+def test_every_target_has_its_answer_before_the_first_question(tmp_path: Path) -> None:
+    assert answered(tmp_path) == {"heart", "lung", "liver"}
+
+
+def test_a_start_does_not_wait_for_answers_that_take_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "PREPARATION", 0.0)
+    assert len(answered(tmp_path)) < 3
