@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -33,7 +34,8 @@ async def metrics(request: Request, advisor: AdvisorDep) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AdvisorCollector(lambda: snapshot))
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(registry), headers={"Content-Type": media_type})
+    text = await asyncio.to_thread(encode, registry)  # seconds for hundreds of targets
+    return Response(text, headers={"Content-Type": media_type})
 
 
 def _shown(advice: Sequence[Recommendation], runs: Sequence[Run]) -> Iterator[str]:
