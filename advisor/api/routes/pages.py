@@ -191,7 +191,6 @@ async def run_page(run_id: str, request: Request, advisor: AdvisorDep, role: Rol
     )
 
 
-@router.get("/runs/{run_id}/report.html")
 async def report(run_id: str, request: Request, advisor: AdvisorDep, role: RoleDep) -> HTMLResponse:
     """One run as a page that stands alone."""
     if role is Role.NONE:
@@ -218,7 +217,8 @@ async def session(asked: SessionRequest, request: Request) -> Response:
     return response
 
 
-# Scripts ask for it: its errors are problem documents.
+# Scripts and pipelines ask for these: their errors are problem documents.
+router.add_api_route("/runs/{run_id}/report.html", report, methods=["GET"], route_class_override=APIRoute)
 router.add_api_route("/session", session, methods=["POST"], route_class_override=APIRoute)
 
 
