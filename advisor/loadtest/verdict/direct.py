@@ -18,6 +18,7 @@ from advisor.units import format_seconds, quantile_name
 BATCHES = 20
 CONFIDENCE = 0.99  # one-sided, as LoadGen
 LONG_ENOUGH = 5.0  # times the bound: a shorter stage never left its empty start
+_ERRORS = "error ratio"  # how the bound on them is named
 
 
 class Direct(StrEnum):
@@ -43,11 +44,11 @@ class Evidence:
     what: str = "requests"
 
     def sentence(self) -> str:
-        """`4.1 % of 2 300 requests over p95 ≤ 150 ms (5 % may be): met`."""
-        return (
-            f"{self.share * 100:.3g} % of {self.requests} {self.what} over {self.bound} "
-            f"({self.allowed * 100:.3g} % may be): {self.status}"
-        )
+        """`4.1 % of 2 300 requests over p95 ≤ 150 ms (5 % may be): met`; of errors, `failed` and `may`."""
+        failed = self.bound.startswith(_ERRORS)
+        did, may = ("failed", "may") if failed else (f"over {self.bound}", "may be")
+        share, allowed = f"{self.share * 100:.3g} %", f"{self.allowed * 100:.3g} %"
+        return f"{share} of {self.requests} {self.what} {did} ({allowed} {may}): {self.status}"
 
 
 def dispersion(over: NDArray[np.bool_]) -> float:
@@ -126,7 +127,7 @@ def stage_evidence(result: StageResult, slo: Slo) -> tuple[Evidence, ...]:
         found.append(latency_evidence(log.latency[known], bound.quantile, bound.seconds))
     found += stream_evidence(result.streams, slo)
     failed = log.failed[~log.cut]
-    found.append(judge_share(f"error ratio ≤ {slo.error_ratio * 100:.3g} %", failed, slo.error_ratio))
+    found.append(judge_share(f"{_ERRORS} ≤ {slo.error_ratio * 100:.3g} %", failed, slo.error_ratio))
     return tuple(found)
 
 
