@@ -50,7 +50,7 @@ def backtest(
     *,
     today: Setting | None = None,
 ) -> Backtest | None:
-    """Replay the last week of demand under the advice, CPU 50 % and 70 %, and today's setting.
+    """Replay the last week of demand under the advice, today's setting, and CPU 50 % and 70 % of the request.
 
     The cheapest down-window that keeps 99.9 % of the requests in good minutes is taken; where none does, the
     best one with the lowest minimum that does. None where no curve or no signal is there to simulate.
@@ -89,11 +89,12 @@ def backtest(
         if good
         else max(trials, key=lambda trial: trial.outcome.requests_within_slo)
     )
+    request = policy.cpu_request_cores or policy.cpu_limit_cores or 1.0
     usuals = [
         Setting(
             f"CPU {percent} %",
             cpu_percent=percent,
-            cpu_request_cores=policy.cpu_request_cores or policy.cpu_limit_cores or 1.0,
+            cpu_request_cores=request,
             minimum=policy.min_replicas,
             maximum=policy.max_replicas,
             up=None,
@@ -101,7 +102,7 @@ def backtest(
         for percent in (50, 70)
         if server.cores(0.0) is not None
     ]
-    others = [*([today] if today is not None else []), *usuals]
+    others = [*([replace(today, cpu_request_cores=request)] if today is not None else []), *usuals]
     outcomes = [ours.outcome, *(replay(server, demand, other, policy.startup_seconds) for other in others)]
     source = f"the last {days:.3g} days"
     simulation = priced(Simulation(source, days, tuple(outcomes)), policy.cost_per_replica_hour)

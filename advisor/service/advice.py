@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -166,9 +167,11 @@ class Advice:
         outlook = basis.outlook
         if basis.history is None:
             return None
+        if outlook is None or now - outlook.at >= OUTLOOK:
+            return basis
         key = basis.measured.key if basis.measured else None
-        fresh = outlook is not None and outlook.run_id == key and now - outlook.at < OUTLOOK
-        return None if fresh else basis
+        replayed = _replay_name(self._slo(target, basis), self._policy(target), today_of(target))
+        return None if (outlook.run_id, outlook.replayed) == (key, replayed) else basis
 
     def look_ahead(self, target: TargetSettings, basis: Basis, *, now: float) -> None:
         """Compute the outlook in a worker, and keep it for all advisors. Takes seconds."""
@@ -176,13 +179,22 @@ class Advice:
             return
         known = basis.measured
         capacity = known.answer if known and isinstance(known.answer, Capacity) else None
-        policy = policy_of(target, self._settings.stale_after)
-        slo = known.slo if known else target.slo.slo()
+        policy, slo, today = self._policy(target), self._slo(target, basis), today_of(target)
         key = known.key if known else None
-        today = today_of(target, policy)
         found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, today, key, now)
-        self._store.outlooks.put(target.name, found)
+        named = replace(found, replayed=_replay_name(slo, policy, today))
+        self._store.outlooks.put(target.name, named)
         self.forget(target.name)
+
+    def _policy(self, target: TargetSettings) -> ScalingPolicy:
+        """As configured, completed by what runs in the cluster."""
+        policy, running = policy_of(target, self._settings.stale_after), self._workload(target.name)
+        return policy if running is None else completed(policy, running)
+
+    @staticmethod
+    def _slo(target: TargetSettings, basis: Basis) -> Slo:
+        """Of the measurement, where there is one: a replay is of the server as it was measured."""
+        return basis.measured.slo if basis.measured else target.slo.slo()
 
     def forget(self, target: str) -> None:
         """Its next answer is computed anew: what it rests on has changed."""
@@ -270,10 +282,8 @@ class Advice:
         asked = question.slo or target.slo.slo()
         capacity = None if basis.measured is None else self._capacity(basis.measured, asked)
         demand, warnings = demand_of(target, basis.history, question.demand_rps, now)
-        configured = policy_of(target, self._settings.stale_after)
-        running = self._workload(target.name)
+        configured, running = self._policy(target), self._workload(target.name)
         if running is not None:
-            configured = completed(configured, running)
             warnings = (*warnings, *differences(configured, running))
         policy = question.amended(configured)
         found = recommend(
@@ -287,7 +297,7 @@ class Advice:
             current_replicas=basis.replicas,
             forecast=basis.outlook.forecast if basis.outlook else None,
             asked_replicas=question.replicas,
-            **_replayed(basis, asked, policy, configured),
+            **_replayed(basis, asked, policy, today_of(target)),
         )
         if found.simulation is None and found.autoscaling is not None:
             found = replace(found, reasons=(*found.reasons, *_no_replay(basis, question)))
@@ -339,14 +349,20 @@ class _Replayed(TypedDict, total=False):
     behaviour: Behaviour
 
 
-def _replayed(basis: Basis, asked: Slo, policy: ScalingPolicy, configured: ScalingPolicy) -> _Replayed:
-    """Only where it was the same capacity, objective, start-up and failure tolerance that was replayed."""
+def _replay_name(slo: Slo, policy: ScalingPolicy, today: Setting | None) -> str:
+    """Of all that a replay depends on but the capacity and the demand; a price is put on it afterwards."""
+    unpriced = replace(policy, cost_per_replica_hour=None)
+    return hashlib.sha256(repr((slo, unpriced, today)).encode()).hexdigest()[:16]
+
+
+def _replayed(basis: Basis, asked: Slo, policy: ScalingPolicy, today: Setting | None) -> _Replayed:
+    """Only where it was the same capacity, objective and settings that were replayed."""
     outlook, known = basis.outlook, basis.measured
     if outlook is None or known is None or outlook.run_id != known.key or known.slo != asked:
         return {}
     if outlook.simulation is None or outlook.behaviour is None:
         return {}
-    if replace(policy, cost_per_replica_hour=configured.cost_per_replica_hour) != configured:
+    if outlook.replayed != _replay_name(asked, policy, today):
         return {}
     simulation = priced(outlook.simulation, policy.cost_per_replica_hour)
     return {"simulation": simulation, "behaviour": outlook.behaviour}
@@ -413,7 +429,7 @@ def policy_of(target: TargetSettings, stale_after: float) -> ScalingPolicy:
     )
 
 
-def today_of(target: TargetSettings, policy: ScalingPolicy) -> Setting | None:
+def today_of(target: TargetSettings) -> Setting | None:
     """The autoscaler that runs now, as the configuration tells it; None where it tells of none."""
     given = target.scaling.today
     if given is None:
@@ -422,7 +438,6 @@ def today_of(target: TargetSettings, policy: ScalingPolicy) -> Setting | None:
         "today",
         rps=given.rps,
         cpu_percent=given.cpu_percent,
-        cpu_request_cores=policy.cpu_request_cores or policy.cpu_limit_cores or 1.0,
         minimum=given.min_replicas,
         maximum=given.max_replicas,
         up=None,

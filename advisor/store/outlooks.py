@@ -16,7 +16,10 @@ from advisor.store.models import OutlookRow
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Of one target at Unix time `at`; `simulation` and `behaviour` are of the capacity of `run_id`."""
+    """Of one target at Unix time `at`; `simulation` and `behaviour` are of the capacity of `run_id`.
+
+    `replayed` names the objective and the settings that they were computed with.
+    """
 
     at: float
     run_id: str | None = None
@@ -24,6 +27,7 @@ class Outlook:
     no_forecast: str | None = None  # why there is none
     simulation: Simulation | None = None
     behaviour: Behaviour | None = None
+    replayed: str | None = None
 
 
 _ADAPTER = TypeAdapter(Outlook)

@@ -351,6 +351,11 @@ def test_an_outlook_is_computed_once_and_said_with_the_advice(advice: Advice, st
         assert other.simulation is None
         assert other.forecast is not None
         assert "left out: it is of the target as configured" in other.reasons[-1]
+    # Other settings than those that were replayed are due, whoever answers.
+    changed = a_target(scaling={"today": {"rps": 60, "max_replicas": 30}})
+    later = Advice(AdvisorSettings(targets=[changed]), store, advice._workers)
+    assert later.recommendation(changed, now=NOW + 61).simulation is None
+    assert later.due(changed, now=NOW + 61) is not None
     # A new run makes the replay one of the past.
     store.runs.add(a_run("r2", NOW + 61))
     newest = fresh.recommendation(target, now=NOW + 62)
