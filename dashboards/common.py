@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 with warnings.catch_warnings():
@@ -148,11 +148,19 @@ def board(
     )
 
 
+def _elements(dashboard: md.Dashboard) -> Iterator[md.Panel | md.RowPanel]:
+    """Rows and panels in their order, those of folded rows too."""
+    for element in dashboard.panels or []:
+        yield element
+        if isinstance(element, md.RowPanel):
+            yield from element.panels
+
+
 def to_json(builder: bd.Dashboard) -> str:
     """The file that Grafana provisions; ids are positions, so that they stay the same between builds."""
     dashboard = builder.build()
     dashboard.schema_version = SCHEMA_VERSION
-    for number, panel in enumerate(dashboard.panels or [], start=1):
+    for number, panel in enumerate(_elements(dashboard), start=1):
         panel.id_val = number
         if isinstance(panel, md.Panel):
             panel.plugin_version = PLUGIN_VERSION

@@ -33,7 +33,7 @@ from dashboards.panels import (
     graph,
     grid,
     joined,
-    row,
+    sections,
 )
 from exporters import names
 
@@ -51,16 +51,14 @@ def build() -> bd.Dashboard:
         NAMESPACE,
         ONE_TARGET,
     ).time("now-7d", "now+1h")
-    sections = {
-        "Demand": history(),
-        "Ahead": ahead(),
-        "The autoscaler, replayed on last week's demand": replayed(),
-    }
-    for title, panels in sections.items():
-        dashboard = dashboard.with_row(row(title))
-        for panel in panels:
-            dashboard = dashboard.with_panel(panel)
-    return dashboard
+    return sections(
+        dashboard,
+        {
+            "Demand": history(),
+            "Ahead": ahead(),
+            "The autoscaler, replayed on last week's demand": replayed(),
+        },
+    )
 
 
 def history() -> Iterator[Panel]:

@@ -30,7 +30,7 @@ from dashboards.panels import (
     figure,
     graph,
     grid,
-    row,
+    sections,
     states,
     words,
 )
@@ -54,18 +54,16 @@ def build() -> bd.Dashboard:
         ONE_TARGET,
         label_variable("scenario", "Stages of", 'advisor_run_stage_offered_rps{target="$target"}'),
     )
-    sections = {
-        "Runs": runs(),
-        "Stages of the last $scenario run": stages(),
-        "Leaks: what the last soak found": leaks(),
-        "Recovery: what the last spike, stress and rollout did": recovery(),
-        "Versions": versions(),
-    }
-    for title, panels in sections.items():
-        dashboard = dashboard.with_row(row(title))
-        for panel in panels:
-            dashboard = dashboard.with_panel(panel)
-    return dashboard
+    return sections(
+        dashboard,
+        {
+            "Runs": runs(),
+            "Stages of the last $scenario run": stages(),
+            "Leaks: what the last soak found": leaks(),
+            "Recovery: what the last spike, stress and rollout did": recovery(),
+            "Versions": versions(),
+        },
+    )
 
 
 def runs() -> Iterator[Panel]:

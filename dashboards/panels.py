@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from grafana_foundation_sdk.builders import (
@@ -292,9 +292,21 @@ def words(**colours: str) -> list[md.DynamicConfigValue]:
     ]
 
 
-def row(title: str) -> bd.Row:
-    """A heading."""
-    return bd.Row(title)
+def sections(
+    dashboard: bd.Dashboard, found: Mapping[str, Iterable[Panel]], folded: Sequence[str] = ()
+) -> bd.Dashboard:
+    """The panels under their headings; those of `folded` ones ask for nothing until they are opened."""
+    for title, panels in found.items():
+        if title in folded:
+            row = bd.Row(title).collapsed(True)
+            for panel in panels:
+                row = row.with_panel(panel)
+            dashboard = dashboard.with_row(row)
+            continue
+        dashboard = dashboard.with_row(bd.Row(title))
+        for panel in panels:
+            dashboard = dashboard.with_panel(panel)
+    return dashboard
 
 
 def _legend() -> bc.VizLegendOptions:

@@ -25,7 +25,7 @@ from dashboards.panels import (
     graph,
     heat,
     limits,
-    row,
+    sections,
     stacked,
     states,
 )
@@ -49,19 +49,15 @@ def build() -> bd.Dashboard:
         label_variable("target", "Target", _labelled(names.IN_FLIGHT)),
         label_variable("instance", "Replica", f'{names.IN_FLIGHT.name}{{target="$target"}}', every=True),
     )
-    sections = {
+    shown = {
         "What clients feel": latency(),
         "Load and queue": load(),
         "CPU and memory": machine(),
-        "GPU, where there is one": gpu(),
-        "Streams and batches": streams(),
         "The sidecars": sidecars(),
+        "GPU, where there is one": gpu(),
+        "Streams and batches, where there are": streams(),
     }
-    for title, panels in sections.items():
-        dashboard = dashboard.with_row(row(title))
-        for panel in panels:
-            dashboard = dashboard.with_panel(panel)
-    return dashboard
+    return sections(dashboard, shown, folded=list(shown)[-2:])
 
 
 def latency() -> Iterator[Panel]:

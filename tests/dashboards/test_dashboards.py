@@ -15,10 +15,10 @@ import yaml
 from dashboards.__main__ import DASHBOARDS, FOLDER
 from dashboards.common import COLUMNS, PLUGIN_VERSION, SCHEMA_VERSION, to_json
 from exporters import names
+from tests.dashboards.boards import FILES, dashboard, elements, panels
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "tests" / "fixtures" / "grafana"
-FILES = sorted(DASHBOARDS)
 UNITS = {
     "none",
     "s",
@@ -41,14 +41,6 @@ COUNTERS = sorted(
 )
 
 
-def dashboard(name: str) -> dict:
-    return json.loads((FOLDER / name).read_text())
-
-
-def panels(name: str) -> list[dict]:
-    return [panel for panel in dashboard(name)["panels"] if panel["type"] != "row"]
-
-
 def expressions(name: str) -> Iterator[tuple[str, str]]:
     for panel in panels(name):
         for target in panel["targets"]:
@@ -68,7 +60,7 @@ def test_no_other_file_is_provisioned():
 
 @pytest.mark.parametrize("name", FILES)
 def test_ids_are_unique_and_no_panel_lies_over_another_or_leaves_a_hole(name):
-    everything = dashboard(name)["panels"]
+    everything = elements(name)
     assert [panel["id"] for panel in everything] == list(range(1, len(everything) + 1))
     taken: dict[tuple[int, int], str] = {}
     for panel in everything:
@@ -85,7 +77,7 @@ def test_ids_are_unique_and_no_panel_lies_over_another_or_leaves_a_hole(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_panel_explains_itself(name):
-    titles = [panel["title"] for panel in dashboard(name)["panels"]]
+    titles = [element["title"] for element in elements(name)]
     assert len(titles) == len(set(titles))
     for panel in panels(name):
         assert panel["description"].endswith("."), panel["title"]
@@ -180,9 +172,9 @@ def faults(found: dict) -> list[str]:
     """All that Grafana's schemas object to."""
     messages = [error.message for error in jsonschema.Draft7Validator(schema("dashboard")).iter_errors(found)]
     query = jsonschema.Draft7Validator({**schema("prometheus"), "$ref": "#/definitions/Dataquery"})
-    for panel in found["panels"]:
-        if panel["type"] == "row":
-            continue
+    rows = [element for element in found["panels"] if element["type"] == "row"]
+    nested = [panel for row in rows for panel in row["panels"]]
+    for panel in (*(top for top in found["panels"] if top not in rows), *nested):
         kind = schema(panel["type"].replace("-", ""))
         for part, value in (
             ("Options", panel.get("options")),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
-from dashboards.__main__ import FOLDER
+from tests.dashboards.boards import panels
 from tests.dashboards.grafana_data import table_frame, transformed
 
 
 def steps(name, title):
-    panels = json.loads((FOLDER / name).read_text())["panels"]
-    return next(panel["transformations"] for panel in panels if panel["title"] == title)
+    return next(panel["transformations"] for panel in panels(name) if panel["title"] == title)
 
 
 def test_a_refused_target_stands_beside_a_good_one_and_signals_do_not_mix():

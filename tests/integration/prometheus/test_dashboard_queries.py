@@ -8,7 +8,6 @@ its own.
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import time
@@ -17,13 +16,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dashboards.__main__ import FOLDER
 from exporters import names
+from tests.dashboards.boards import FILES, dashboard, panels
 from tests.integration.prometheus.conftest import TARGET, VIEWER, Stack, ask
 from tests.integration.prometheus.stand_in import FIXTURES
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
-FILES = sorted(path.name for path in FOLDER.glob("*.json"))
 STEP = "2s"
 VALUES = {"target": TARGET, "namespace": ".*", "instance": ".*", "percentile": "p95", "scenario": "capacity"}
 
@@ -58,8 +56,8 @@ def test_everything_is_scraped(stack):
 @pytest.mark.parametrize("name", FILES)
 def test_every_panel_has_data(stack, name):
     empty = []
-    for panel in json.loads((FOLDER / name).read_text())["panels"]:
-        for target in panel.get("targets", ()):
+    for panel in panels(name):
+        for target in panel["targets"]:
             drawn = values(stack, target)
             if not any(math.isfinite(value) for value in drawn):
                 empty.append(f"{panel['title']}: {filled(target['expr'])}")
@@ -69,7 +67,7 @@ def test_every_panel_has_data(stack, name):
 @pytest.mark.parametrize("name", FILES)
 def test_every_variable_finds_its_values(stack, name):
     """But the namespace, which nothing here has: its `All` must then match all."""
-    for variable in json.loads((FOLDER / name).read_text())["templating"]["list"]:
+    for variable in dashboard(name)["templating"]["list"]:
         if variable["type"] == "query" and variable["name"] != "namespace":
             metric = variable["query"]["query"].removeprefix("label_values(").rpartition(",")[0]
             answer = stack.prometheus.get(

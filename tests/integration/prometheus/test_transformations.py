@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 
 import pytest
 
-from dashboards.__main__ import FOLDER
+from tests.dashboards.boards import FILES, panels
 from tests.dashboards.grafana_data import Frame, table_frame, transformed
 from tests.integration.prometheus.conftest import TARGET, VERSION, Stack, ask
 from tests.integration.prometheus.test_dashboard_queries import filled
@@ -20,15 +19,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def shown(stack) -> dict[str, tuple[dict, list[Frame]]]:
     """(panel, frames) of every panel that transforms, by its title."""
-    panels = {
-        panel["title"]: panel
-        for path in FOLDER.glob("*.json")
-        for panel in json.loads(path.read_text())["panels"]
-        if panel.get("transformations")
-    }
-    asked = {title: (panel["transformations"], frames(stack, panel)) for title, panel in panels.items()}
-    found = transformed(asked)
-    return {title: (panels[title], found[title]) for title in panels}
+    found = [panel for name in FILES for panel in panels(name) if panel.get("transformations")]
+    by_title = {panel["title"]: panel for panel in found}
+    assert len(by_title) == len(found)
+    asked = {title: (panel["transformations"], frames(stack, panel)) for title, panel in by_title.items()}
+    answer = transformed(asked)
+    return {title: (panel, answer[title]) for title, panel in by_title.items()}
 
 
 def frames(stack: Stack, panel: dict) -> list[Frame]:
