@@ -18,6 +18,7 @@ from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import ServiceEvent, Store
 
 RETENTION = 30 * 86400.0  # s
+THINNED = {7 * 86400.0: 300, 2 * 86400.0: 60}  # from that age (s) on, windows of so many seconds are enough
 PATIENCE = 4  # readings in a row that lack a replica before the others are taken for all there are
 LONGEST = 3.0  # intervals; a window that spans more has a gap in it
 RINGS_EVERY = 4  # windows; a ring holds the last 100 000 requests
@@ -171,6 +172,8 @@ class Observer:
 
     def _keep_house(self, now: float) -> None:
         self._store.windows.pack(now=now)
+        for age, seconds in THINNED.items():
+            self._store.windows.thin(before=now - age, seconds=seconds)
         self._store.windows.prune(before=now - RETENTION)
         self._store.production.prune(before=now - SPELLS)
         self._store.events.prune(before=now - RETENTION)

@@ -6,21 +6,23 @@ windows come, so that a month of it is read in milliseconds, whatever the window
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from advisor.domain import Floats, Window
 from advisor.store import codec
 from advisor.store.database import Database
 from advisor.store.models import DemandHourRow, WindowHourRow, WindowRow
+from advisor.windows import in_sequence
 
 _HOUR = 3600
 _MINUTES = 60
 _LONGEST = 2 * _HOUR  # no window is longer; bounds how far back an overlap is looked for
+_TOUCHING = 1.0  # s between two windows that follow one another
 _ENOUGH_SECONDS = 20.0  # of a minute must be observed for its mean to be told
 
 
@@ -126,6 +128,29 @@ class Windows:
                 packed += self._pack_target(connection, target, until)
         return packed
 
+    def thin(self, *, before: float, seconds: int) -> int:
+        """Join the windows of hours before (Unix s) into windows of `seconds`; returns how many hours.
+
+        Sums and means stay. A gap, and a change of the number of replicas, stay where they were.
+        """
+        wanted = (WindowHourRow.hour < before - _HOUR) & (WindowHourRow.count > _HOUR // seconds)
+        with self._db.read() as connection:
+            keys = connection.execute(select(WindowHourRow.target, WindowHourRow.hour).where(wanted)).all()
+        for target, hour in keys:
+            held = (WindowHourRow.target == target) & (WindowHourRow.hour == hour)
+            with self._db.write() as connection:
+                blob = connection.scalar(select(WindowHourRow.windows).where(held))
+                if blob is None:
+                    continue
+                windows = _joined(codec.unpack_windows(blob), seconds)
+                # No more than there is room for: an hour with more changes than that is not looked at again.
+                values = {
+                    "count": min(len(windows), _HOUR // seconds),
+                    "windows": codec.pack_windows(windows),
+                }
+                connection.execute(update(WindowHourRow).where(held).values(**values))
+        return len(keys)
+
     def prune(self, *, before: float) -> None:
         """Forget windows and demand of hours that ended before (Unix seconds)."""
         with self._db.write() as connection:
@@ -187,3 +212,20 @@ class Windows:
                 .values(target=target, hour=hour, **values)
                 .on_conflict_do_update(index_elements=[DemandHourRow.target, DemandHourRow.hour], set_=values)
             )
+
+
+def _joined(windows: Sequence[Window], seconds: int) -> list[Window]:
+    """Windows that follow one another and begin in the same `seconds`, as one."""
+    groups: list[list[Window]] = []
+    for window in sorted(windows, key=lambda w: w.start):
+        last = groups[-1][-1] if groups else None
+        same = last is not None and (
+            window.start - last.end <= _TOUCHING
+            and window.replicas == last.replicas
+            and window.start // seconds == groups[-1][0].start // seconds
+        )
+        if same:
+            groups[-1].append(window)
+        else:
+            groups.append([window])
+    return [joined for group in groups if (joined := in_sequence(group)) is not None]

@@ -128,3 +128,28 @@ def test_newest(store: Store, packed: bool) -> None:
     assert again is not None
     assert again.start == START + 30
     assert store.windows.newest("heart", since=START + 31) is None
+
+
+def test_old_windows_are_joined_and_tell_the_same(store: Store) -> None:
+    for i in range(240):
+        if not 100 <= i < 120:  # nobody looked
+            store.windows.append({"heart": a_window(START + 15 * i, ok=float(i))})
+    store.windows.pack(now=START + HOUR)
+    before = store.windows.between("heart", START, START + HOUR)
+    demand = store.windows.demand("heart", START, START + HOUR)
+
+    assert store.windows.thin(before=START + HOUR, seconds=60) == 0  # not that old yet
+    assert store.windows.thin(before=START + 2 * HOUR + 1, seconds=60) == 1
+    assert store.windows.thin(before=START + 2 * HOUR + 1, seconds=60) == 0
+
+    after = store.windows.between("heart", START, START + HOUR)
+    assert len(after) == 55
+    assert {window.seconds for window in after} == {60.0}
+    assert sum(w.requests["ok"] for w in after) == sum(w.requests["ok"] for w in before)
+    assert sum(w.latency.total for w in after) == sum(w.latency.total for w in before)
+    assert {w.cpu_cores for w in after} == {0.5}
+    assert not [w for w in after if START + 1500 <= w.start < START + 1800]
+    np.testing.assert_array_equal(store.windows.demand("heart", START, START + HOUR), demand)
+
+    assert store.windows.thin(before=START + 2 * HOUR + 1, seconds=300) == 1
+    assert store.windows.count("heart") == 11
