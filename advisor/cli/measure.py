@@ -153,6 +153,9 @@ async def measured(order: Order) -> tuple[Run, bool]:
     Raises:
         AdvisorError: nothing was measured.
     """
+    if order.settings.loadgen.bind is not None:
+        count, where = order.settings.loadgen.workers, order.settings.loadgen.bind
+        console.err().print(f"the load comes from {count} workers or more, which connect to {where}")
     async with Advisor(order.settings, allowed_hosts=order.allow_hosts) as advisor:
         with _interrupts() as interrupt, watcher(console.err()) as shown:
             run_id = await _unless(interrupt, _start(advisor, order))

@@ -29,7 +29,7 @@ from advisor.domain import (
     StreamLog,
     Window,
 )
-from advisor.loadtest.protocol import GAP_BOUNDS
+from advisor.loadtest.histogram import GAP_BOUNDS
 
 _UNKNOWN = np.iinfo(np.int64).min  # a time that is not finite
 _MICRO = 1e6
@@ -208,7 +208,8 @@ def unpack_windows(blob: bytes) -> tuple[Window, ...]:
             requests={name: column[i] for name, column in requests.items() if column[i] is not None},
             latency=_dense(columns["latency"][i], bounds),
             queue=_dense(columns["queue"][i], bounds),
-            **{name: columns[name][i] for name in _WINDOW_NUMBERS},
+            # windows of before there was a column do not have it
+            **{name: columns[name][i] for name in _WINDOW_NUMBERS if name in columns},
         )
         for i in range(len(columns["start"]))
     )

@@ -28,7 +28,7 @@ from advisor.domain import (
     Window,
 )
 from advisor.loadtest.answers.agreement import Agreement
-from advisor.loadtest.protocol import gap_histogram
+from advisor.loadtest.histogram import gap_histogram
 from advisor.outputs.documents import run_document
 from advisor.store import Store
 from tests.scaling.advice import NOW, capacity

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from advisor.domain import Arrivals, Floats, Outcome, RequestLog, Stage, StageResult, Stop
+from advisor.loadtest.histogram import latency_buckets
 from advisor.loadtest.phases import phases
 from advisor.loadtest.plan.common import Hooked, Plan, elapsed
-from advisor.loadtest.protocol import SecondRecord, latency_buckets
+from advisor.loadtest.protocol import SecondRecord
 
 DROPPED = -1
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from advisor.domain import Arrivals, RampStop, RequestLog, Stage, StreamLog
-from advisor.loadtest import protocol
+from advisor.loadtest import histogram, protocol
 from advisor.loadtest.protocol import (
     Caps,
     Choice,
@@ -30,21 +30,21 @@ latencies = hnp.arrays(float, st.integers(1, 200), elements=st.floats(1e-6, 1e4)
 @given(latencies)
 def test_every_latency_is_within_one_percent_of_its_bucket(values) -> None:
     for value in values:
-        [(index, count)] = protocol.latency_buckets(np.array([value])).items()
+        [(index, count)] = histogram.latency_buckets(np.array([value])).items()
         assert count == 1
-        assert protocol.bucket_seconds(index) == pytest.approx(value, rel=protocol.RELATIVE_ERROR * 1.0001)
+        assert histogram.bucket_seconds(index) == pytest.approx(value, rel=histogram.RELATIVE_ERROR * 1.0001)
 
 
 @given(latencies, st.floats(0, 1))
 def test_quantiles_of_the_histogram_are_within_one_percent(values, q) -> None:
-    found = protocol.histogram_quantile(protocol.latency_buckets(values), q)
+    found = histogram.histogram_quantile(histogram.latency_buckets(values), q)
     true = np.sort(values)[int(np.floor(q * (values.size - 1)))]
-    assert found == pytest.approx(true, rel=protocol.RELATIVE_ERROR * 1.0001)
+    assert found == pytest.approx(true, rel=histogram.RELATIVE_ERROR * 1.0001)
 
 
 def test_no_latencies_have_no_quantile() -> None:
-    assert protocol.latency_buckets(np.zeros(0)) == {}
-    assert protocol.histogram_quantile({}, 0.5) is None
+    assert histogram.latency_buckets(np.zeros(0)) == {}
+    assert histogram.histogram_quantile({}, 0.5) is None
 
 
 def test_setup_survives() -> None:
@@ -91,7 +91,7 @@ def test_request_columns_survive_to_the_bit(rows) -> None:
 
 
 def test_streams_survive() -> None:
-    gaps = protocol.gap_histogram(np.array([0.01, 0.0101, 5.0, 1e-9, 1e9]))
+    gaps = histogram.gap_histogram(np.array([0.01, 0.0101, 5.0, 1e-9, 1e9]))
     rows = [np.array([1.0, 2.0])] * 4
     streams = StreamLog(*rows, tokens=np.array([3, 2]), gaps=gaps)
     record = SecondRecord("s", 1.0, 2.0, {}, {}, RequestLog.empty(), 0, 0, 0.1, streams=streams)
@@ -107,8 +107,8 @@ def test_streams_survive() -> None:
 
 @given(st.floats(1e-5, 200))
 def test_gaps_are_within_two_percent_of_their_bounds(gap) -> None:
-    histogram = protocol.gap_histogram(np.array([gap]))
-    assert histogram.quantile(1.0) == pytest.approx(gap, rel=0.021)
+    gaps_of_one = histogram.gap_histogram(np.array([gap]))
+    assert gaps_of_one.quantile(1.0) == pytest.approx(gap, rel=0.021)
 
 
 def test_words_and_nonsense() -> None:

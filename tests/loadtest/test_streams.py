@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from advisor.domain import LatencyBound, Run, RunStatus, Slo, StageResult, StreamLog
-from advisor.loadtest.protocol import gap_histogram
+from advisor.loadtest.histogram import gap_histogram
 from advisor.loadtest.verdict import Direct, judge, objective_held, stage_evidence
 from advisor.loadtest.verdict.streams import figures_of, share_above
 from tests.loadtest.build import log_of, result_of

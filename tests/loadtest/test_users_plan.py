@@ -57,7 +57,7 @@ def test_users_stay_from_stage_to_stage_and_leave_after_the_last(scenario: str, 
 def test_a_locustfile_that_ends_its_test_ends_the_run() -> None:
     stages, reason = run(plan("spike", users=8, duration=5.0), early=1)
     assert len(stages) == 2
-    assert reason == "the users of 'peak' ended before their time"
+    assert reason.startswith("the users of 'peak' ended before their time: the locustfile ended its test")
 
 
 def test_the_budget_ends_the_last_stage_with_its_users() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor.domain import Capacity, Refusal, RequestLog, Slo, Stage, StreamLog, Window
-from advisor.loadtest.protocol import gap_histogram
+from advisor.loadtest.histogram import gap_histogram
 from advisor.store import codec
 from tests.store import strategies
 from tests.store.same import same

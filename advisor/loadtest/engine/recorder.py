@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from advisor.domain import Floats, RequestLog, StreamLog
-from advisor.loadtest.protocol import SecondRecord, Told, gap_histogram, latency_buckets
+from advisor.loadtest.histogram import gap_histogram, latency_buckets
+from advisor.loadtest.protocol import SecondRecord, Told
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ import numpy as np
 
 from advisor.domain import Stage
 from advisor.loadtest.engine.recorder import Columns, second_record
-from advisor.loadtest.protocol import SecondRecord, StageEnd, histogram_quantile, latency_buckets
+from advisor.loadtest.histogram import histogram_quantile, latency_buckets
+from advisor.loadtest.protocol import SecondRecord, StageEnd
 
 _REST_SECONDS = 0.1
 

@@ -32,7 +32,10 @@ class UsersPlan:
         """The next level, unless the locustfile itself ended the test."""
         done = len(history)
         if history and ended_early(history[-1]):
-            return Stop(f"the users of '{history[-1].stage.name}' ended before their time")
+            return Stop(
+                f"the users of '{history[-1].stage.name}' ended before their time: the locustfile ended its "
+                f"test, or they exceeded the cap of {self.caps.rate:g}/s"
+            )
         if done == len(self.levels):
             return Stop(f"all {done} stages are done")
         left = self.caps.seconds - elapsed(history)
