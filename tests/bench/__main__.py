@@ -18,6 +18,7 @@ REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SECTIONS = {
     "proxy": "The proxy beside HAProxy and nginx",
     "generator": "The load generator beside Locust, hey and wrk",
+    "streams": "Streamed answers beside the server's own log",
     "accuracy": "Capacity of simulated servers, parameters held out",
     "running": "Capacity of running servers of known capacity",
     "cpu_bound": "Capacity of a CPU-bound server beside brute force",
