@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def replay(
     ready = replicas = _first(server, demand[0], setting)
     pending: deque[list[int]] = deque()  # [step at which they serve, how many]
     backlog = 0.0  # of all pods
-    rates: deque[float] = deque([demand[0]] * (_AVERAGED + lag), maxlen=_AVERAGED + lag)
+    seen = _seen(demand, lag)
     held: deque[float] = deque(maxlen=_AVERAGED + lag)
     cores: deque[tuple[float, int]] = deque(maxlen=1 + lag)  # (of one pod, pods that were ready)
     good_requests = requests = 0.0
@@ -85,7 +86,6 @@ def replay(
         waiting = (before + after) / 2
         served = load if after <= 0.0 and load < saturation else min(load, 0.8 * saturation)
         share = server.within(served, waiting)
-        rates.append(arriving)
         held.append(server.in_flight(served, waiting) * pods)
         used = server.cores(saturation if after > 0 else load)
         cores.append((used or 0.0, ready))
@@ -101,7 +101,7 @@ def replay(
         pod_seconds += replicas * sync
         at_most += replicas == setting.maximum
         desired = controller.step(
-            step * sync, replicas, _proposals(setting, rates, held, cores, replicas, ready, lag)
+            step * sync, replicas, _proposals(setting, seen[step], held, cores, replicas, ready, lag)
         )
         if desired != replicas:
             scalings += 1
@@ -122,6 +122,13 @@ def replay(
         most_replicas=most,
         stable=not (at_most > 0.1 * steps and setting.maximum > 2.0 * needed + 1),
     )
+
+
+def _seen(demand: Sequence[float], lag: int) -> list[float]:
+    """The rate that the autoscaler sees at each step: a minute's mean that ended `lag` steps ago."""
+    before = np.full(_AVERAGED + lag - 1, demand[0])
+    means = np.convolve(np.concatenate([before, demand]), np.full(_AVERAGED, 1.0 / _AVERAGED), "valid")
+    return [float(rate) for rate in means[: len(demand)]]
 
 
 def _first(server: FluidServer, arriving: float, setting: Setting) -> int:
@@ -145,7 +152,7 @@ def _cores_held(setting: Setting) -> float | None:
 
 def _proposals(
     setting: Setting,
-    rates: deque[float],
+    rate: float,
     held: deque[float],
     cores: deque[tuple[float, int]],
     replicas: int,
@@ -155,12 +162,10 @@ def _proposals(
     """What each metric asks for; the newest `lag` samples are not known yet."""
     found: list[int | None] = []
     if setting.rps is not None:
-        seen = sum(rates[i] for i in range(_AVERAGED)) / _AVERAGED
-        found.append(hpa.external_average(seen, setting.rps, replicas))
+        found.append(hpa.external_average(rate, setting.rps, replicas))
     if setting.in_flight is not None:
         known = max(len(held) - lag, 1)
-        seen = sum(held[i] for i in range(known)) / known
-        found.append(hpa.external_average(seen, setting.in_flight, replicas))
+        found.append(hpa.external_average(sum(islice(held, known)) / known, setting.in_flight, replicas))
     if setting.cpu_percent is not None or setting.cpu_cores is not None:
         each, sampled = cores[0]
         sampled = min(sampled, ready)

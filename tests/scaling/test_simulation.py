@@ -7,7 +7,7 @@ import pytest
 from advisor.demand.history import DemandHistory
 from advisor.scaling.fluid import FluidServer
 from advisor.scaling.policy import ScalingPolicy
-from advisor.scaling.simulation import Setting, _proposals, demand_steps, replay
+from advisor.scaling.simulation import Setting, _proposals, _seen, demand_steps, replay
 from tests.scaling.advice import SLO, capacity, point
 
 POLICY = ScalingPolicy(max_replicas=40, startup_seconds=60, cpu_request_cores=1.0, cpu_limit_cores=1.0)
@@ -83,12 +83,17 @@ def test_a_pod_counts_by_its_cpu_once_it_was_sampled_ready():
     cores = deque([(1.2, 3), (0.9, 5), (0.9, 5)], maxlen=3)
 
     def proposed(**setting):
-        return _proposals(Setting("x", **setting), deque(), deque(), cores, 5, 5, 2)
+        return _proposals(Setting("x", **setting), 0.0, deque(), cores, 5, 5, 2)
 
     assert proposed(cpu_percent=60) == [6]  # 3 · 1.2 / 5 is 72 %: ⌈1.2 · 5⌉
     assert proposed(cpu_cores=0.6) == [6]
     assert proposed(cpu_percent=110) == [5]  # with them 65 %: the direction would flip
     assert proposed(cpu_percent=60, cpu_request_cores=4.0) == [2]  # down by the three that were sampled
+
+
+def test_the_rate_is_a_minute_mean_half_a_minute_old():
+    seen = _seen([10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0], lag=2)
+    assert seen == pytest.approx([10.0, 10.0, 10.0, 12.5, 17.5, 25.0, 35.0])
 
 
 def test_no_more_than_the_fixed_count():
