@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no chromium: apt install chromium"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model() -> Iterator[str]:
     """Two workers that sleep 20 ms on average."""
     command = [sys.executable, "-m", "tests.servers.virtual", "--workers=2", "--mean=0.02", "--cv=0.5"]
@@ -66,7 +66,7 @@ def configuration(folder: Path, model: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("open")
     config = configuration(folder, model)
@@ -77,14 +77,14 @@ def service(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def locked(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("locked")
     with serving(configuration(folder, model), folder, **TOKENS) as service:
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # no longer: until it ends, its event loop is that of the thread
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
