@@ -8,6 +8,7 @@ from advisor.outputs.documents import stage_document
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
     capacity_words,
+    completed_words,
     demand_words,
     failure_words,
     signal_words,
@@ -119,7 +120,7 @@ def stage_lines(run: Run) -> list[str]:
         numbers = (
             f"{stage.rate:.4g}" if stage.rate is not None else "",
             str(stage.requests),
-            f"{stage.completed_rps:.4g}" if stage.completed_rps is not None else "",
+            completed_words(stage),
             *(
                 format_seconds(value) if value is not None else ""
                 for value in (stage.p50, stage.p95, stage.p99)

@@ -9,13 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from advisor.domain import AdviceStatus, Arrivals, Capacity, Recommendation, Refusal, Run, VerdictStatus
+from advisor.domain import AdviceStatus, Capacity, Recommendation, Refusal, Run, VerdictStatus
 from advisor.outputs.answers import answer_rows
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import (
     admission_words,
     capacity_words,
+    completed_words,
     demand_words,
     failure_words,
     signal_words,
@@ -128,7 +129,7 @@ def stages_table(stages: Iterable[StageDocument]) -> Table:
             escape(stage.name),
             "" if stage.rate is None else f"{stage.rate:.4g}",
             str(stage.requests),
-            _completed(stage),
+            completed_words(stage),
             *("" if value is None else format_seconds(value) for value in (stage.p50, stage.p95, stage.p99)),
             failure_words(stage.outcomes) or str(stage.errors),
             str(stage.dropped),
@@ -154,14 +155,6 @@ def streams_table(stages: Iterable[StageDocument]) -> Table:
                 "" if stage.goodput_share is None else f"{stage.goodput_share:.1%}",
             )
     return table
-
-
-def _completed(stage: StageDocument) -> str:
-    if stage.completed_rps is None:
-        return ""
-    if stage.arrivals == Arrivals.VOLLEY:  # all at once: there is no rate to complete
-        return "–"
-    return f"{stage.completed_rps:.4g}"
 
 
 def _simulation(advice: Recommendation) -> Table:

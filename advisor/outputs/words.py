@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from advisor.domain import Admission, Capacity, Demand, Recommendation, Signal, Slo
+from advisor.domain import Admission, Arrivals, Capacity, Demand, Recommendation, Signal, Slo
+from advisor.outputs.documents import StageDocument
 from advisor.units import format_seconds, quantile_name
 
 
@@ -46,6 +47,13 @@ def signal_words(signal: Signal) -> str:
     """`inference_requests_per_second at 12.7 req/s per replica`."""
     value = f"{signal.target:.3g} {signal.unit}" if signal.target is not None else "an unknown value"
     return f"{signal.metric} at {value}"
+
+
+def completed_words(stage: StageDocument) -> str:
+    """`81.6`, in req/s; a volley comes all at once, and completes at no rate."""
+    if stage.arrivals == Arrivals.VOLLEY:
+        return "–"
+    return "" if stage.completed_rps is None else f"{stage.completed_rps:.4g}"
 
 
 def failure_words(outcomes: Mapping[str, int] | None) -> str:

@@ -76,6 +76,9 @@ def test_a_run_in_words(render):
 
 
 def test_a_volley_completes_at_no_rate():
+    volley = run_markdown(run(stages=(stage(arrivals=Arrivals.VOLLEY),)))
+    assert "| – |" in volley.splitlines()[-1]
+
     def cells(arrivals):
         return shown(stages_table([stage_document(stage(arrivals=arrivals))])).splitlines()[1].split()
 
