@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def expressions(name: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("name", FILES)
 def test_committed_file_is_current(name):
     assert (FOLDER / name).read_text() == to_json(DASHBOARDS[name]()), "run `make dashboards`"
+
+
+@pytest.mark.parametrize("module", ["panels", "overview", "__main__"])
+def test_any_module_can_be_imported_first(module):
+    """The SDK warns at import, and warnings are errors here."""
+    code = f"import dashboards.{module}"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
 def test_no_other_file_is_provisioned():
