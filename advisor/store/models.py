@@ -79,6 +79,7 @@ class StageRow(Base):
     log: Mapped[bytes | None]
     windows: Mapped[bytes | None]
     streams: Mapped[bytes | None]
+    shares: Mapped[str | None]  # JSON: of several generators
 
 
 class SecondRow(Base):

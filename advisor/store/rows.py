@@ -14,6 +14,7 @@ from advisor.domain import (
     RequestLog,
     Run,
     RunStatus,
+    Share,
     Stage,
     StageResult,
     StreamLog,
@@ -66,6 +67,7 @@ class StageSummary:
     generator_cpu: float | None
     outcomes: Mapping[str, int] | None = None
     streams: StreamLog | None = None
+    shares: tuple[Share, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -139,6 +141,7 @@ def summarise(result: StageResult) -> StageSummary:
         generator_cpu=result.generator_cpu,
         outcomes=log.outcomes,
         streams=result.streams,
+        shares=result.shares,
     )
 
 
@@ -161,6 +164,7 @@ def result_values(position: int, result: StageResult) -> dict[str, Any]:
         "windows": codec.pack_windows(result.windows) if result.windows else None,
         "streams": codec.pack_streams(result.streams) if result.streams else None,
         "outcomes": codec.dump_json(summary.outcomes),
+        "shares": codec.dump_json(result.shares) if result.shares else None,
         **{name: getattr(summary, name) for name in _FIGURES},
     }
 
@@ -190,7 +194,12 @@ def result_of(connection: Connection, row: Row[Any]) -> StageResult | None:
         generator_cpu=row.generator_cpu,
         windows=windows,
         streams=codec.unpack_streams(row.streams) if row.streams else None,
+        shares=_shares(row),
     )
+
+
+def _shares(row: Row[Any]) -> tuple[Share, ...]:
+    return tuple(Share(**share) for share in codec.load_json(row.shares)) if row.shares else ()
 
 
 def from_seconds(connection: Connection, run_id: str, position: int, stage: Stage) -> StageResult | None:
@@ -224,7 +233,9 @@ def summary_of(connection: Connection, row: Row[Any]) -> StageSummary:
     outcomes = codec.load_json(row.outcomes) if row.outcomes else None
     stage = codec.load_stage(row.stage)
     streams = codec.unpack_streams(row.streams) if row.streams else None
-    summary = StageSummary(stage, row.started, row.ended, **figures, outcomes=outcomes, streams=streams)
+    summary = StageSummary(
+        stage, row.started, row.ended, **figures, outcomes=outcomes, streams=streams, shares=_shares(row)
+    )
     return summary if summary.over else _so_far(connection, row, summary)
 
 

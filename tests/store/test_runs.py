@@ -16,13 +16,17 @@ from advisor.domain import (
     RequestLog,
     Run,
     RunStatus,
+    Share,
     Slo,
     Stage,
     StageResult,
+    StreamLog,
     Verdict,
     VerdictStatus,
     Window,
 )
+from advisor.loadtest.histogram import gap_histogram
+from advisor.outputs.documents import stage_document, stored_stage_document
 from advisor.store import Second, Store
 from tests.store import strategies
 from tests.store.same import same
@@ -75,6 +79,35 @@ def test_a_stage_takes_the_place_of_its_seconds(store: Store) -> None:
     ended = store.runs.get("r1")
     assert ended is not None
     assert same(ended.stages, (result,))
+
+
+def test_streams_and_shares_stay_with_their_stage(store: Store) -> None:
+    streams = StreamLog(
+        *np.array([[0.0, 1.0], [0.0, 1.0], [0.2, 1.3], [0.9, 1.9]]),
+        np.array([8, 7]),
+        gap_histogram(np.ones(13)),
+    )
+    store.runs.add(a_run())
+    store.runs.begin_stage("r1", 0, STAGE)
+    store.runs.add_second("r1", 0, Second(0.0, 1.0, a_log(0, 2), streams=streams))
+
+    under_way = store.runs.get("r1")
+    assert under_way is not None
+    assert same(under_way.stages[0].streams, streams)
+
+    shares = (Share("a", 1), Share("b", 1, lost="1 s into the stage", lag=2.5, late=True))
+    result = StageResult(STAGE, 0.0, 2.0, a_log(0, 2), streams=streams, shares=shares)
+    store.runs.end_stage("r1", 0, result)
+
+    ended = store.runs.get("r1")
+    assert ended is not None
+    assert same(ended.stages, (result,))
+    (summary,) = store.runs.stages("r1")
+    assert (same(summary.streams, streams), summary.shares) == (True, shares)
+    document = stored_stage_document(summary)
+    assert document == stage_document(result)
+    assert [worker.name for worker in document.workers or ()] == ["a", "b"]
+    assert document.ttft_p50 == pytest.approx(0.25)
 
 
 def test_a_summary_counts_failures_and_takes_quantiles_of_successes(store: Store) -> None:

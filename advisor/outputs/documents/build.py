@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ from advisor.outputs.documents.models import (
     RefusalDocument,
     ReplicasDocument,
     RunDocument,
+    ShareDocument,
     SignalDocument,
     SimulationDocument,
     SloDocument,
@@ -66,6 +68,8 @@ class StageLike(Protocol):
     def p99(self) -> float | None: ...
     @property
     def streams(self) -> domain.StreamLog | None: ...
+    @property
+    def shares(self) -> tuple[domain.Share, ...]: ...
 
 
 def slo_document(slo: domain.Slo) -> SloDocument:
@@ -161,6 +165,7 @@ def stage_document(result: domain.StageResult, slo: domain.Slo | None = None) ->
         errors=int(log.failed.sum()),
         dropped=result.dropped,
         outcomes=log.outcomes,
+        workers=_workers(result.shares),
         **_streamed(result.streams, result.start, result.end, int(log.failed.sum()), slo),
     )
 
@@ -182,8 +187,13 @@ def stored_stage_document(stage: StageLike, slo: domain.Slo | None = None) -> St
         errors=stage.errors or 0,
         dropped=stage.dropped or 0,
         outcomes=dict(stage.outcomes) if stage.outcomes is not None else None,
+        workers=_workers(stage.shares),
         **_streamed(stage.streams, stage.start or 0.0, stage.end or 0.0, stage.errors or 0, slo),
     )
+
+
+def _workers(shares: tuple[domain.Share, ...]) -> list[ShareDocument] | None:
+    return [ShareDocument(**asdict(share)) for share in shares] or None
 
 
 def _streamed(

@@ -91,6 +91,16 @@ class CurvePointDocument(Document):
     error_ratio: float
 
 
+class ShareDocument(Document):
+    """What one of several generators sent. `lost`: why and when it was gone; `lag`: s that it told late."""
+
+    name: str
+    requests: int
+    lost: str | None
+    lag: float
+    late: bool
+
+
 class StageDocument(Document):
     """One stage: latencies of the requests that went well, from the intended start.
 
@@ -119,6 +129,7 @@ class StageDocument(Document):
     tokens_per_second: float | None = None
     goodput_rps: float | None = None
     goodput_share: float | None = None
+    workers: list[ShareDocument] | None = None
 
 
 class RunDocument(Document):
