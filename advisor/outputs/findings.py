@@ -142,6 +142,7 @@ def _scalability(found: Found) -> Rows:
     if law is None:
         yield "law", f"not fitted: {found['refusal']}"
         return
+    yield "law", f"of the {law['throughput']} throughput, {_rate(law['rps_of_one'])} of one replica"
     yield "contention σ", _coefficient(law, "sigma")
     yield "crosstalk κ", _coefficient(law, "kappa")
     if law["kappa_shown"]:
@@ -155,7 +156,7 @@ def _scalability(found: Found) -> Rows:
 
 def _coefficient(law: Found, name: str) -> str:
     low, high = law[f"{name}_interval"]
-    shown = "" if law[f"{name}_shown"] else f", not different from 0 in the {law['throughput']}"
+    shown = "" if law[f"{name}_shown"] else ", not different from 0"
     return f"{law[name]:.3g} ({low:.3g} to {high:.3g}, 90 %){shown}"
 
 

@@ -24,6 +24,7 @@ SECTIONS = {
     "cpu_bound": "Capacity of a CPU-bound server beside brute force",
     "scaling": "A week under the advised autoscaler beside others",
     "forecast": "Demand of the days after, from the days before",
+    "scenarios": "Recovery of a spike and leak of a process beside the truth",
     "recommendations": "The service under 200 targets",
 }
 HEAD = """# Benchmarks

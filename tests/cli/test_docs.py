@@ -1,4 +1,4 @@
-"""What docs/ci.md tells people to type and to paste is real."""
+"""What docs/ci.md and docs/load-tests.md tell people to type and to paste is real."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import typer.main
 import yaml
 
 from advisor.cli.app import app
+from advisor.service.options import SCENARIOS
 from advisor.settings import parse
 
-PAGE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "ci.md").read_text(encoding="utf-8")
+LOAD_TESTS = (DOCS / "load-tests.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(
-    r"^[\s$-]*capacity-advisor ((?:run|check) .*)$", PAGE.replace("\\\n", " "), re.MULTILINE
+    r"^[\s$-]*capacity-advisor ((?:run|check) .*)$", (PAGE + LOAD_TESTS).replace("\\\n", " "), re.MULTILINE
 )
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 5
+    assert len(COMMANDS) >= 14
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -36,3 +39,17 @@ def test_the_snippets_are_yaml_and_the_configuration_is_valid():
     assert [next(iter(block)) for block in parsed] == ["jobs", "store", "capacity"]
     settings = parse(blocks[1])
     assert settings.target("heart-disease").slo.slo().latency[0].seconds == 0.15
+
+
+def test_the_configuration_of_the_load_tests_is_valid():
+    (block,) = re.findall(r"```yaml\n(.*?)```", LOAD_TESTS, re.DOTALL)
+    target = parse(block).target("heart-disease")
+    assert [rule.required for rule in target.limits.abort_when] == [False, True]
+    assert target.limits.memory == 2 * 1024**3
+    assert target.hooks.rollout.command[:3] == ["kubectl", "rollout", "restart"]
+    assert target.hooks.scale.command[-1] == "--replicas={replicas}"
+
+
+def test_every_scenario_has_its_place_on_the_page():
+    for scenario in SCENARIOS:
+        assert f"| `{scenario}` |" in LOAD_TESTS
