@@ -11,7 +11,7 @@ from advisor.outputs.helm_values import helm_values_yaml
 from advisor.outputs.hpa import hpa_yaml, patch_yaml
 from advisor.outputs.keda import keda_yaml
 from advisor.outputs.markdown import recommendation_markdown
-from advisor.service.advice import policy_of
+from advisor.service.terms import policy_of
 from advisor.settings import AdvisorSettings
 
 

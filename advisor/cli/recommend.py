@@ -133,7 +133,7 @@ async def _dry_run(advice: Recommendation, settings: AdvisorSettings) -> None:
     from advisor.cli import console
     from advisor.observe.kubernetes import Cluster, ClusterError
     from advisor.outputs.hpa import hpa_object
-    from advisor.service.advice import policy_of
+    from advisor.service.terms import policy_of
 
     policy = policy_of(settings.target(advice.target), settings.stale_after)
     try:

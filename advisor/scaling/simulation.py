@@ -41,6 +41,12 @@ class Setting:
     down_window: float = 300.0
     up: hpa.Rules | None = hpa.UP
 
+    @property
+    def holds(self) -> bool:
+        """Whether it follows anything, or holds a fixed count."""
+        held = (self.rps, self.in_flight, self.cpu_percent, self.cpu_cores)
+        return self.minimum == self.maximum or any(value is not None for value in held)
+
     def controller(self) -> hpa.Controller:
         """One that has seen nothing yet."""
         down = hpa.Rules(hpa.DOWN.policies, self.down_window)

@@ -9,15 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-import numpy as np
-
-from advisor.cron import local_time
 from advisor.demand.history import DemandHistory, on_grid
 from advisor.domain import (
     AdviceStatus,
     Behaviour,
     Capacity,
-    Demand,
     Drift,
     Recommendation,
     Refusal,
@@ -27,10 +23,11 @@ from advisor.domain import (
     VerdictStatus,
 )
 from advisor.observe.kubernetes import Workload
-from advisor.scaling.policy import Reference, ScalingPolicy
+from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
 from advisor.scaling.simulation import SHORTEST, Setting, priced
 from advisor.service import fits
+from advisor.service.terms import HISTORY, demand_of, policy_of, today_of
 from advisor.service.versions import recomputed
 from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
@@ -38,8 +35,6 @@ from advisor.service.workloads import completed, differences
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Outlook, ProductionFit, Store
 
-HISTORY = 30 * 86400.0  # s of demand that counts
-RECENT = 86400.0  # s in which the highest minute is the demand to size for
 FRESH = 300.0  # s; an older window does not tell how many replicas there are
 RENEW = 45.0  # s; older answers are computed anew in the background
 OLDEST = 150.0  # s; an answer that is older is computed anew before it is given
@@ -170,7 +165,7 @@ class Advice:
         if outlook is None or now - outlook.at >= OUTLOOK:
             return basis
         key = basis.measured.key if basis.measured else None
-        replayed = _replay_name(self._slo(target, basis), self._policy(target), today_of(target))
+        replayed = _replay_name(self._slo(target, basis), self._policy(target), self._today(target))
         return None if (outlook.run_id, outlook.replayed) == (key, replayed) else basis
 
     def look_ahead(self, target: TargetSettings, basis: Basis, *, now: float) -> None:
@@ -179,7 +174,7 @@ class Advice:
             return
         known = basis.measured
         capacity = known.answer if known and isinstance(known.answer, Capacity) else None
-        policy, slo, today = self._policy(target), self._slo(target, basis), today_of(target)
+        policy, slo, today = self._policy(target), self._slo(target, basis), self._today(target)
         key = known.key if known else None
         found = self._workers.call(fits.outlook, capacity, slo, policy, basis.history, today, key, now)
         named = replace(found, replayed=_replay_name(slo, policy, today))
@@ -190,6 +185,9 @@ class Advice:
         """As configured, completed by what runs in the cluster."""
         policy, running = policy_of(target, self._settings.stale_after), self._workload(target.name)
         return policy if running is None else completed(policy, running)
+
+    def _today(self, target: TargetSettings) -> Setting | None:
+        return today_of(target, self._workload(target.name))
 
     @staticmethod
     def _slo(target: TargetSettings, basis: Basis) -> Slo:
@@ -297,7 +295,7 @@ class Advice:
             current_replicas=basis.replicas,
             forecast=basis.outlook.forecast if basis.outlook else None,
             asked_replicas=question.replicas,
-            **_replayed(basis, asked, policy, today_of(target)),
+            **_replayed(basis, asked, policy, self._today(target)),
         )
         if found.simulation is None and found.autoscaling is not None:
             found = replace(found, reasons=(*found.reasons, *_no_replay(basis, question)))
@@ -375,70 +373,3 @@ def _no_replay(basis: Basis, question: Question) -> tuple[str, ...]:
     if replace(question, demand_rps=None, replicas=None, cost_per_replica_hour=None) != AS_CONFIGURED:
         return ("The replay on past demand is left out: it is of the target as configured.",)
     return ("The replay on past demand is not ready yet: a running advisor computes it in the background.",)
-
-
-def demand_of(
-    target: TargetSettings, history: DemandHistory | None, asked: float | None, now: float
-) -> tuple[Demand | None, tuple[str, ...]]:
-    """What to size for: what was asked, else the configuration's, else the highest minute of production."""
-    seen = _highest(history, now)
-    if asked is not None:
-        return Demand(asked, "asked"), ()
-    if target.demand_rps is None:
-        return seen, ()
-    if seen is not None and seen.rps > target.demand_rps:
-        warning = (
-            f"production reached {seen.rps:.4g} req/s ({seen.source}), more than the configured demand_rps"
-        )
-        return Demand(target.demand_rps, "configuration"), (warning,)
-    return Demand(target.demand_rps, "configuration"), ()
-
-
-def _highest(history: DemandHistory | None, now: float) -> Demand | None:
-    if history is None or not history.known.any():
-        return None
-    at = history.start + history.step * np.arange(len(history))
-    recent = history.known & (at >= now - RECENT)
-    words = "the last 24 h"
-    if not recent.any():
-        recent, words = history.known, f"the last {HISTORY / 86400:.0f} days (none in the last 24 h)"
-    rates = np.where(recent, history.rates, -1.0)
-    best = int(rates.argmax())
-    when = local_time(float(at[best]))
-    return Demand(float(rates[best]), f"highest minute of {words} of production, at {when:%Y-%m-%d %H:%M}")
-
-
-def policy_of(target: TargetSettings, stale_after: float) -> ScalingPolicy:
-    """The scaling settings in the words of `advisor.scaling`."""
-    scaling = target.scaling
-    reference = None
-    if scaling.reference is not None:
-        given = scaling.reference
-        reference = Reference(given.name, given.kind, given.namespace, given.api_version, given.container)
-    return ScalingPolicy(
-        min_replicas=scaling.min_replicas,
-        max_replicas=scaling.max_replicas,
-        startup_seconds=scaling.startup,
-        failure_tolerance=scaling.failure_tolerance,
-        cpu_request_cores=scaling.cpu_request,
-        cpu_limit_cores=scaling.cpu_limit,
-        metrics_adapter=scaling.metrics_adapter,
-        cost_per_replica_hour=scaling.cost_per_replica_hour,
-        stale_after_seconds=stale_after,
-        reference=reference,
-    )
-
-
-def today_of(target: TargetSettings) -> Setting | None:
-    """The autoscaler that runs now, as the configuration tells it; None where it tells of none."""
-    given = target.scaling.today
-    if given is None:
-        return None
-    return Setting(
-        "today",
-        rps=given.rps,
-        cpu_percent=given.cpu_percent,
-        minimum=given.min_replicas,
-        maximum=given.max_replicas,
-        up=None,
-    )

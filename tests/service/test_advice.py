@@ -26,7 +26,8 @@ from advisor.domain import (
     VerdictStatus,
     Window,
 )
-from advisor.service.advice import OLDEST, Advice, demand_of
+from advisor.service.advice import OLDEST, Advice
+from advisor.service.terms import demand_of
 from advisor.service.whatif import Question
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
