@@ -20,7 +20,8 @@ RUN pip install . && pip uninstall --yes pip setuptools
 
 FROM build AS build-advisor
 COPY advisor advisor
-RUN pip install '.[advisor,postgres,kubernetes]'
+COPY dashboards dashboards
+RUN pip install '.[advisor,postgres,kubernetes,dashboards]'
 
 FROM build AS build-loadgen
 COPY advisor advisor
