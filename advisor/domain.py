@@ -385,6 +385,7 @@ class Window:
     memory_bytes: float | None = None
     memory_limit_bytes: float | None = None
     gpu_utilization: float | None = None
+    kv_cache: float | None = None  # share of an engine's key-value cache in use
     replicas: int = 1
     source: str = ""
 

@@ -19,7 +19,7 @@ from advisor.capacity.agreement import (
     lasting,
     moved_by_replay,
 )
-from advisor.capacity.conditions import cpu_limit
+from advisor.capacity.conditions import cpu_limit, engine_slots
 from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
     Regression,
@@ -78,7 +78,6 @@ def quick_estimate(
     slo: Slo,
     *,
     cpu_limit_cores: float | None = None,
-    known_slots: int | None = None,
     seed: int = 0,
 ) -> Quick | Refusal:
     """A first answer between stages (about half a second); the regression's where no server is identified."""
@@ -89,7 +88,7 @@ def quick_estimate(
         seed=seed,
         effort="quick",
         cpu_quota_cores=cpu_limit_cores,
-        known_slots=known_slots,
+        most_slots=engine_slots([window for stage in stages for window in stage.windows]),
     )
     if isinstance(found, Identification):
         return Quick(found.rps, found.interval, found.saturation_rps, found.description)
@@ -106,7 +105,6 @@ def estimate(
     slo: Slo,
     *,
     cpu_limit_cores: float | None = None,
-    known_slots: int | None = None,
     run_id: str | None = None,
     measured_at: float | None = None,
     seed: int = 0,
@@ -121,7 +119,6 @@ def estimate(
         stages,
         slo,
         cpu_limit_cores=cpu_limit_cores,
-        known_slots=known_slots,
         run_id=run_id,
         measured_at=measured_at,
         seed=seed,
@@ -133,7 +130,6 @@ def estimate_with_model(
     slo: Slo,
     *,
     cpu_limit_cores: float | None = None,
-    known_slots: int | None = None,
     run_id: str | None = None,
     measured_at: float | None = None,
     seed: int = 0,
@@ -154,9 +150,9 @@ def estimate_with_model(
         stages=stages,
         seed=seed,
         cpu_quota_cores=context.cpu_limit_cores,
-        known_slots=known_slots,
+        most_slots=engine_slots([window for stage in stages for window in stage.windows]),
     )
-    regression = regress_stages(stages, slo, cpu_limit_cores=context.cpu_limit_cores, slots=known_slots)
+    regression = regress_stages(stages, slo, cpu_limit_cores=context.cpu_limit_cores)
     demand = known(fit_demand(cpu_of_stages(stages)))
     seen = directly_seen(stages, slo)
     if isinstance(found, Identification):

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from advisor.capacity.conditions import engine_slots
 from advisor.capacity.estimate import (
     Context,
     Estimated,
@@ -47,7 +48,6 @@ def estimate_production(
     *,
     log: RequestLog | None = None,
     cpu_limit_cores: float | None = None,
-    known_slots: int | None = None,
     measured_at: float | None = None,
     seed: int = 0,
 ) -> Estimated:
@@ -59,11 +59,12 @@ def estimate_production(
     alone = tuple(_of_one_replica(window) for window in windows)
     limit = cpu_limit_cores or _limit(alone)
     context = Context(limit, None, measured_at, alone, "production")
-    regression = regress_windows(windows, slo, cpu_limit_cores=limit, slots=known_slots)
+    slots = engine_slots(alone)
+    regression = regress_windows(windows, slo, cpu_limit_cores=limit, slots=slots)
     demand = known(fit_demand(cpu_of_windows(windows)))
     found: Identification | Refusal | None = None
     if log is not None and len(log) >= FEWEST:
-        found = identify(log, slo, seed=seed, cpu_quota_cores=limit, known_slots=known_slots)
+        found = identify(log, slo, seed=seed, cpu_quota_cores=limit, most_slots=slots)
     if isinstance(found, Identification):
         refused = too_far(found.rps, found.top_rate, at_least(windows, slo, log))
         if refused is not None:
@@ -164,6 +165,8 @@ def _of_one_replica(window: Window) -> Window:
 
     return replace(
         window,
+        in_flight=share(window.in_flight),
+        queue_depth=share(window.queue_depth),
         cpu_cores=share(window.cpu_cores),
         cpu_limit_cores=share(window.cpu_limit_cores),
         cpu_throttled_seconds=share(window.cpu_throttled_seconds),

@@ -42,6 +42,7 @@ def between(before: Snapshot, after: Snapshot, model: str | None = None) -> Wind
         memory_bytes=change.gauge(names.MEMORY_BYTES.name, _SCOPES),
         memory_limit_bytes=change.gauge(names.MEMORY_LIMIT_BYTES.name, _SCOPES),
         gpu_utilization=change.mean_gauge(names.GPU_UTILIZATION.name),
+        kv_cache=change.mean_gauge(names.KV_CACHE_USAGE.name),
         source=after.source,
     )
 

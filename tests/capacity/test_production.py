@@ -1,8 +1,11 @@
 """The capacity from production alone: torn logs, events, windows, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from advisor.capacity.conditions import engine_slots
 from advisor.capacity.production import at_least, estimate_production
 from advisor.capacity.traffic import busiest, one_log
 from advisor.domain import Capacity, Histogram, LatencyBound, Outcome, Refusal, RequestLog, Slo, Spell, Window
@@ -125,3 +128,38 @@ def test_loads_that_failed_are_no_lower_bound():
     outcome = np.where(np.arange(len(log)) % 50 == 0, Outcome.SERVER_ERROR, Outcome.OK).astype(np.int8)
     failing = RequestLog(log.intended, log.sent, log.end, outcome, log.kind)
     assert at_least((), slo(0.1), failing) is None
+
+
+# --------------------------------------------------------------------------------------- engine's own signals
+
+
+def engine_windows(log, slots, seconds=15.0):
+    """Requests in flight on average, and the share of the cache that they hold at the end of each window."""
+    for start in np.arange(0.0, log.end.max(), seconds):
+        stay = np.minimum(log.end, start + seconds) - np.maximum(log.sent, start)
+        now = np.count_nonzero((log.sent <= start + seconds) & (log.end > start + seconds))
+        held = float(np.clip(stay, 0.0, None).sum()) / seconds
+        yield Window(start, start + seconds, {"ok": 1.0}, in_flight=held, kv_cache=now / slots)
+
+
+def test_an_engine_tells_its_slots_by_its_cache():
+    sent = poisson(30.0, 600.0, 1)
+    log = log_of(sent, sent + np.random.default_rng(1).exponential(0.5, sent.size))
+    windows = list(engine_windows(log, 64))
+    assert engine_slots(windows) == pytest.approx(64, abs=4)
+    assert engine_slots([replace(window, kv_cache=None) for window in windows]) is None
+    assert engine_slots([replace(window, queue_depth=2.0) for window in windows]) is None
+    assert engine_slots(windows[:3]) is None
+
+
+def test_the_slots_that_no_traffic_filled_bound_the_capacity():
+    """40 requests at once take as long as one; only the engine's cache tells that the 41st waits."""
+    sent = poisson(24.0, 200.0, 2)
+    work = np.random.default_rng(2).lognormal(np.log(0.8), 0.3, sent.size)
+    log = log_of(sent, sent + work)
+    objective = slo(2.0)
+    blind = estimate_production((), objective, log=log).answer
+    assert isinstance(blind, Refusal)
+    told = estimate_production(list(engine_windows(log, 40)), objective, log=log).answer
+    assert isinstance(told, Capacity)
+    assert told.rps == pytest.approx(40 / work.mean(), rel=0.15)

@@ -118,13 +118,11 @@ _SHAPES: tuple[tuple[Form, _Shape, tuple[tuple[float, float], ...]], ...] = (
 class Search:
     """Collects every candidate tried on one timeline."""
 
-    def __init__(self, timeline: Timeline, known_slots: int | None, quota: float | None) -> None:
+    def __init__(self, timeline: Timeline, quota: float | None) -> None:
         self.timeline = timeline
         self.tried: list[Candidate] = []
         self.quota = quota
-        self.known_slots = known_slots
-        below = [m for m in _SLOTS if m < timeline.most_present]
-        self.slots = [known_slots] if known_slots else [*below, UNLIMITED]
+        self.slots: list[int] = [*(m for m in _SLOTS if m < timeline.most_present), UNLIMITED]
 
     def run(self) -> list[Candidate]:
         """All candidates, best first."""
@@ -146,7 +144,7 @@ class Search:
     def _best_slots(self, of: Callable[[int], Candidate]) -> int:
         """The number of slots with the best score, refined between the coarse steps."""
         best = max(self.slots, key=lambda m: self.try_out(of(m)))
-        if 12 < best < UNLIMITED and not self.known_slots:
+        if 12 < best < UNLIMITED:
             near = range(int(best * 0.87), int(best * 1.14) + 1)
             best = max(near, key=lambda m: self.try_out(of(m)))
         return best

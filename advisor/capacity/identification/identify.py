@@ -79,7 +79,7 @@ def identify(
     seed: int = 0,
     effort: Literal["quick", "full"] = "full",
     cpu_quota_cores: float | None = None,
-    known_slots: int | None = None,
+    most_slots: int | None = None,
 ) -> Identification | Refusal:
     """The capacity of the server behind `log`, or why there is none.
 
@@ -90,14 +90,14 @@ def identify(
         seed: same log and seed, same answer.
         effort: `quick` for refits between stages (one server, no bootstrap), `full` for the answer.
         cpu_quota_cores: the container's CPU limit where known.
-        known_slots: requests served at once where known (workers, threads, engine slots).
+        most_slots: requests served at once at the most, where known (an engine's cache or slots).
     """
     if len(from_log(log)) < _FEWEST:
         return Refusal(
             f"{len(from_log(log))} completed requests are too few to identify a server ({_FEWEST} needed)."
         )
     quick = effort == "quick"
-    case = _look(log, slo, stages, 1 if quick else _RIVALS, cpu_quota_cores, known_slots, seed)
+    case = _look(log, slo, stages, 1 if quick else _RIVALS, cpu_quota_cores, most_slots, seed)
     model, timeline = case.model, case.timeline
     top, met = top_rate(timeline), highest_met(case.log, slo, case.spans)
     odd = odd_rejections(timeline, model.queue_limit)
@@ -194,13 +194,13 @@ def _look(
     stages: Sequence[tuple[float, float, float]] | Sequence[StageResult],
     most: int,
     quota: float | None,
-    known_slots: int | None,
+    most_slots: int | None,
     seed: int,
 ) -> _Case:
     """Likely servers; what came before the server was warm is left out, and then looked at anew."""
     timeline, warnings = from_log(log), left_out(log)
     spans = open_spans(stages) if stages else spans_between_idle(timeline)
-    servers = likely_servers(timeline, most, quota, known_slots)
+    servers = likely_servers(timeline, most, quota)
     warm = servers[0].warm_up
     if warm is not None and np.count_nonzero(log.sent >= warm) > 0.5 * len(log):
         warnings.append(
@@ -210,11 +210,24 @@ def _look(
         log = log.select(log.sent >= warm)
         timeline = from_log(log)
         spans = [span for span in spans if span.start >= warm]
-        servers = likely_servers(timeline, most, quota, known_slots)
+        servers = likely_servers(timeline, most, quota)
     servers = _or_private_queues(timeline, servers, log, spans, slo, seed)
     limit, errors = queue_limit(timeline), error_share(log, timeline)
-    complete = [replace(s, model=replace(s.model, queue_limit=limit, error_share=errors)) for s in servers]
+    complete = [
+        replace(
+            s,
+            model=replace(
+                s.model, queue_limit=limit, error_share=errors, slots=_fewer(s.model.slots, most_slots)
+            ),
+        )
+        for s in servers
+    ]
     return _Case(log, timeline, spans, complete, warnings)
+
+
+def _fewer(fitted: int | None, most: int | None) -> int | None:
+    """The slots that were seen to be full, or those that there can be at the most."""
+    return min((slots for slots in (fitted, most) if slots is not None), default=None)
 
 
 def _averaged(servers: list[Likely], slo: Slo, first: Solution, seed: int) -> tuple[float, float]:

@@ -37,20 +37,18 @@ class Likely:
     dependence: Dependence | None = None
 
 
-def likely_servers(
-    timeline: Timeline, most: int, quota: float | None = None, known_slots: int | None = None
-) -> list[Likely]:
-    """At most `most` servers, the likeliest first; `quota` (cores) and `known_slots` where they are known."""
+def likely_servers(timeline: Timeline, most: int, quota: float | None = None) -> list[Likely]:
+    """At most `most` servers, the likeliest first; `quota` (cores) where it is known."""
     batches = fit_batching(timeline)
     if batches is not None:
         work = np.sort(timeline.latency)
         model = ServerModel(Form.BATCHING, 1, (), work, delay=batches.before, batching=batches.batching)
         return [Likely(model, 1.0)]
     part = thinned(timeline, _FITTED)
-    candidates = Search(part, known_slots, quota).run()
+    candidates = Search(part, quota).run()
     spells = _spells(timeline, candidates[0])
     if spells is not None:  # a slow machine makes a server look like another: search again without its spells
-        candidates = Search(part.slowed(spells.path, spells.slowness.block), known_slots, quota).run()
+        candidates = Search(part.slowed(spells.path, spells.slowness.block), quota).run()
     best = candidates[0].score
     kept: list[Likely] = []
     chosen: list[Candidate] = []

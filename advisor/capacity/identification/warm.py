@@ -31,4 +31,4 @@ def compile_kernels() -> None:
         model.completions(arrival, uniform)
     # completions in the first half of each period: the search tries a quota, too
     beating: Floats = arrival + 0.01 + 0.5 * (arrival % QUOTA_PERIOD)
-    Search(build(arrival, beating, np.zeros(0)), None, 1.0).run()
+    Search(build(arrival, beating, np.zeros(0)), 1.0).run()
