@@ -14,7 +14,7 @@ def together(windows: Sequence[Window]) -> Window | None:
     """Windows of several replicas over about the same time, summed. What one replica lacks is not known of
     all.
 
-    Ratios (GPU utilisation) are averaged. None without windows.
+    Ratios (GPU utilisation, cache) are averaged. None without windows.
     """
     if not windows:
         return None
@@ -25,6 +25,7 @@ def together(windows: Sequence[Window]) -> Window | None:
         return _sum([pick(w) for w in windows])
 
     gpu = total(lambda w: w.gpu_utilization)
+    cache = total(lambda w: w.kv_cache)
     return Window(
         start=min(w.start for w in windows),
         end=max(w.end for w in windows),
@@ -39,6 +40,7 @@ def together(windows: Sequence[Window]) -> Window | None:
         memory_bytes=total(lambda w: w.memory_bytes),
         memory_limit_bytes=total(lambda w: w.memory_limit_bytes),
         gpu_utilization=None if gpu is None else gpu / len(windows),
+        kv_cache=None if cache is None else cache / len(windows),
         replicas=sum(w.replicas for w in windows),
         source=", ".join(dict.fromkeys(w.source for w in windows if w.source)),
     )
@@ -76,6 +78,7 @@ def in_sequence(windows: Sequence[Window]) -> Window | None:
         memory_bytes=max((w.memory_bytes for w in ordered if w.memory_bytes is not None), default=None),
         memory_limit_bytes=last(lambda w: w.memory_limit_bytes),
         gpu_utilization=mean(lambda w: w.gpu_utilization),
+        kv_cache=mean(lambda w: w.kv_cache),
         replicas=ordered[-1].replicas,
         source=ordered[-1].source,
     )
