@@ -30,9 +30,9 @@ from advisor.errors import ConfigurationError, EngineFailed
 from advisor.loadtest.client import Engine
 from advisor.loadtest.crew import Crew, Member
 
-SHORTEST_SECRET = 16  # characters
-PING_SECONDS = 0.5
-HEARTBEAT_MS, SILENCE_MS = 500, 1500  # a connection that is silent so long is gone
+_SHORTEST_SECRET = 16  # characters
+_PING_SECONDS = 0.5
+_HEARTBEAT_MS, _SILENCE_MS = 500, 1500  # a connection that is silent so long is gone
 _PINGS = 20  # of which the fastest tells how far the clocks are apart
 _SALT = b"capacity-advisor worker"  # fixed, because both ends must derive the same keys
 
@@ -43,9 +43,9 @@ def key_pair(secret: str) -> tuple[bytes, bytes]:
     Raises:
         ConfigurationError: too short to keep anybody out.
     """
-    if len(secret) < SHORTEST_SECRET:
+    if len(secret) < _SHORTEST_SECRET:
         raise ConfigurationError(
-            f"the workers' secret has {len(secret)} characters, it needs {SHORTEST_SECRET} or more",
+            f"the workers' secret has {len(secret)} characters, it needs {_SHORTEST_SECRET} or more",
             hint="make one with: openssl rand -hex 32",
         )
     private = z85.encode(hashlib.scrypt(secret.encode(), salt=_SALT, n=2**14, r=8, p=1, dklen=32))
@@ -113,8 +113,8 @@ class Remote:
         return self._end or f"worker '{self.name}' said no more"
 
     async def close(self) -> None:
-        if self._end is None:
-            self.ended(f"the generator of worker '{self.name}' was closed")
+        self.ended(f"the generator of worker '{self.name}' was closed")
+        if self._hub.forget(self.name, self._session):
             with contextlib.suppress(EngineFailed):
                 await self._hub.tell(self.name, b"close", self._session)
 
@@ -241,6 +241,11 @@ class Hub:
         self._workers[name].sessions[remote._session] = remote  # noqa: SLF001 - the same module
         return remote
 
+    def forget(self, name: str, session: bytes) -> bool:
+        """A session is over; False when it was before."""
+        worker = self._workers.get(name)
+        return worker is not None and worker.sessions.pop(session, None) is not None
+
     def offset(self, name: str) -> float:
         """See `Remote.offset`."""
         worker = self._workers.get(name)
@@ -274,7 +279,7 @@ class Hub:
             for name in list(self._workers):
                 with contextlib.suppress(EngineFailed):
                     await self.tell(name, b"ping", json.dumps(time.monotonic()).encode())
-            await asyncio.sleep(PING_SECONDS)
+            await asyncio.sleep(_PING_SECONDS)
 
     async def _listen(self) -> None:
         assert self._socket is not None
@@ -331,8 +336,8 @@ def guarded(context: zmq.asyncio.Context, kind: int, keys: tuple[bytes, bytes]) 
     """A socket with keys and heartbeats that holds back nothing."""
     socket: zmq.asyncio.Socket = context.socket(kind)
     socket.curve_publickey, socket.curve_secretkey = keys
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENCE_MS)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.LINGER, 0)

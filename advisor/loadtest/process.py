@@ -8,7 +8,7 @@ from collections import deque
 
 from advisor.errors import EngineFailed
 
-LINE_LIMIT = 256 * 2**20  # a second of columns at the highest rate is far below
+_LINE_LIMIT = 256 * 2**20  # a second of columns at the highest rate is far below
 _CLOSE_SECONDS = 5.0
 _STDERR_LINES = 40
 
@@ -40,7 +40,7 @@ class Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            limit=LINE_LIMIT,
+            limit=_LINE_LIMIT,
             start_new_session=True,  # Ctrl-C is ours to judge, and so is its share of the CPU
         )
         self._stderr_reader = asyncio.create_task(self._keep_stderr())

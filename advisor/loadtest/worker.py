@@ -66,6 +66,7 @@ class Worker:
         socket.setsockopt(zmq.IDENTITY, self._name.encode())
         socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         monitor = socket.get_monitor_socket()
+        _log.info("connecting to %s as %s", self._master, self._name)
         socket.connect(f"tcp://{self._master}")
         try:
             async with asyncio.TaskGroup() as group:
