@@ -1,4 +1,4 @@
-"""What docs/ci.md and docs/load-tests.md tell people to type and to paste is real."""
+"""What docs/ci.md, docs/load-tests.md and docs/load-generator.md tell people to type and to paste is real."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from advisor.settings import parse
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "ci.md").read_text(encoding="utf-8")
 LOAD_TESTS = (DOCS / "load-tests.md").read_text(encoding="utf-8")
+GENERATOR = (DOCS / "load-generator.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(
-    r"^[\s$-]*capacity-advisor ((?:run|check) .*)$", (PAGE + LOAD_TESTS).replace("\\\n", " "), re.MULTILINE
+    r"^[\s$-]*capacity-advisor ((?:run|check|worker) .*)$",
+    (PAGE + LOAD_TESTS + GENERATOR).replace("\\\n", " "),
+    re.MULTILINE,
 )
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 14
+    assert len(COMMANDS) >= 17
 
 
 @pytest.mark.parametrize("line", COMMANDS)
