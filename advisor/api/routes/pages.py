@@ -179,15 +179,17 @@ async def run_page(run_id: str, request: Request, advisor: AdvisorDep, role: Rol
         return _sign_in(request)
     run = await advisor.run(run_id)
     document = run_document(run, await advisor.stages(run_id), now=now())
+    running = run.status is RunStatus.RUNNING
     capacity = run.capacity if isinstance(run.capacity, Capacity) else None
     return _html(
         "run.html",
         request,
         run=_shown(run),
-        running=run.status is RunStatus.RUNNING,
+        running=running,
         document=document,
         objective=slo_words(run.slo),
-        chart=render.capacity_chart(capacity, run.slo, run, document.stages),
+        # How many replicas share the load is known at the end.
+        chart=None if running else render.capacity_chart(capacity, run.slo, run, document.stages),
     )
 
 

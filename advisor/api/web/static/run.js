@@ -85,10 +85,10 @@ function element(name, attributes, text = "") {
   return made;
 }
 
-// 1, 2 or 5 times a power of ten, not below the value.
+// 1, 2, 2.5 or 5 times a power of ten, not below the value.
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].find((times) => times * power >= value) * power;
+  return [1, 2, 2.5, 5, 10].find((times) => times * power >= value) * power;
 }
 
 function plot(svg, { lines, unit }) {
@@ -96,7 +96,7 @@ function plot(svg, { lines, unit }) {
   const seen = lines.flatMap(([, points]) => points.map(([, value]) => value ?? 0));
   const highest = Math.max(...seen, Math.min(bound, 4 * Math.max(...seen)), 1e-9);
   const top = 1.08 * highest;
-  const step = round(highest / 3);
+  const step = round(highest / 4);
   const last = Math.max(10, ...lines.map(([, points]) => points.at(-1)?.[0] ?? 0));
   const x = (at) => LEFT + (at / last) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
