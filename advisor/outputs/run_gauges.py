@@ -26,6 +26,14 @@ def last_runs(runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(found.values())
 
 
+def shown(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Those that the families need, in the same order: newest first."""
+    versions = (run for found in _measured_versions(runs).values() for run, _ in found.values())
+    under_way = (run for run in runs if run.status is RunStatus.RUNNING)
+    needed = {run.run_id for run in (*last_runs(runs), *versions, *under_way)}
+    return tuple(run for run in runs if run.run_id in needed)
+
+
 def families(runs: Sequence[Run], stages: Stages) -> Iterator[Metric]:
     """All of them; `runs` newest first, with the stages of those that the panels show."""
     last = last_runs(runs)
