@@ -385,6 +385,8 @@ class Window:
     memory_bytes: float | None = None
     memory_limit_bytes: float | None = None
     gpu_utilization: float | None = None
+    gpu_memory_bytes: float | None = None  # the model's own where it can be told apart, else the whole GPU's
+    gpu_memory_limit_bytes: float | None = None
     kv_cache: float | None = None  # share of an engine's key-value cache in use
     replicas: int = 1
     source: str = ""
@@ -525,6 +527,7 @@ class Refusal:
     reason: str
     at_least: float | None = None
     infeasible: bool = False
+    in_flight: float | None = None  # mean of a replica at `at_least`: safe to hold
 
 
 @dataclass(frozen=True, slots=True)

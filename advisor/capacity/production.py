@@ -6,7 +6,7 @@ Below the knee much of it is a bound: a number is given only up to twice the loa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,9 +66,9 @@ def estimate_production(
     if log is not None and len(log) >= FEWEST:
         found = identify(log, slo, seed=seed, cpu_quota_cores=limit, most_slots=slots)
     if isinstance(found, Identification):
-        refused = too_far(found.rps, found.top_rate, at_least(windows, slo, log))
+        refused = too_far(found.rps, found.top_rate, None)
         if refused is not None:
-            return Estimated(refused)
+            return Estimated(_with_held(refused, windows, slo, log))
         answer = from_identification(found, regression, demand, (), context)
         low, high = answer.interval
         if np.log(high / low) > 2 * _WIDEST:
@@ -76,13 +76,13 @@ def estimate_production(
                 f"traffic of up to {found.top_rate:.4g} req/s leaves {low:.4g} to {high:.4g} req/s open "
                 f"({found.description}): test with more load"
             )
-            return Estimated(Refusal(reason, at_least(windows, slo, log)))
+            return Estimated(_with_held(Refusal(reason), windows, slo, log))
         answer = with_admission(_with_unseen_limit(answer, found, slo, seed), found.model, slo, seed)
         return Estimated(answer, found.model)
     if isinstance(regression, Regression):
         return Estimated(from_regression(regression, found, (), context))
     refused = regression if found is None else _both(found, regression, windows)
-    return Estimated(replace(refused, at_least=at_least(windows, slo, log)))
+    return Estimated(_with_held(refused, windows, slo, log))
 
 
 def _with_unseen_limit(capacity: Capacity, found: Identification, slo: Slo, seed: int) -> Capacity:
@@ -105,15 +105,28 @@ def _with_unseen_limit(capacity: Capacity, found: Identification, slo: Slo, seed
     return replace(capacity, warnings=(*capacity.warnings, warning))
 
 
-def at_least(windows: Sequence[Window], slo: Slo, log: RequestLog | None) -> float | None:
-    """The highest rate of one replica (req/s) that held the objective at 99 % confidence; None without."""
+@dataclass(frozen=True, slots=True, order=True)
+class Held:
+    """A load of one replica that held the objective at 99 % confidence: req/s, and mean in flight."""
+
+    rate: float
+    in_flight: float
+
+
+def highest_held(windows: Sequence[Window], slo: Slo, log: RequestLog | None) -> Held | None:
+    """The highest such load in the windows or among the events; None without any."""
     found = [_held_in(windows, slo)]
     if log is not None and len(log):
         found.append(_held_by(log, slo))
-    return max((rate for rate in found if rate is not None), default=None)
+    return max((held for held in found if held is not None), default=None)
 
 
-def _held_by(log: RequestLog, slo: Slo) -> float | None:
+def _with_held(refused: Refusal, windows: Sequence[Window], slo: Slo, log: RequestLog | None) -> Refusal:
+    held = highest_held(windows, slo, log)
+    return refused if held is None else replace(refused, at_least=held.rate, in_flight=held.in_flight)
+
+
+def _held_by(log: RequestLog, slo: Slo) -> Held | None:
     """Spans of some thousand requests as if they were stages; a span's rate is its lower 95 % bound."""
     timeline = from_log(log)
     if len(timeline) < _REQUESTS_A_SPAN:
@@ -126,23 +139,25 @@ def _held_by(log: RequestLog, slo: Slo) -> float | None:
         seconds = span.end - span.start
         stage = Stage("production", Arrivals.POISSON, seconds, span.rate)
         if stage_status(StageResult(stage, span.start, span.end, rows), slo, sheds=sheds) is Direct.MET:
-            held.append((len(rows) - _Z95 * np.sqrt(len(rows))) / seconds)
+            rate = (len(rows) - _Z95 * float(np.sqrt(len(rows)))) / seconds
+            held.append(Held(rate, rate * float(rows.service.mean())))
     return max(held, default=None)
 
 
-def _held_in(windows: Sequence[Window], slo: Slo) -> float | None:
+def _held_in(windows: Sequence[Window], slo: Slo) -> Held | None:
     """The highest pooled load at which every bound is shown to hold."""
-    held: set[float] | None = None
+    held: set[Held] | None = None
     seconds = float(np.median([w.seconds * w.replicas for w in windows])) if windows else 0.0
     for bound in slo.latency:
-        rates = set()
+        loads = set()
         for point in points_of_windows(windows, bound):
             requests = point.answered / _DISPERSION
             _, most = share_bounds(point.violations / _DISPERSION, requests)
             if most <= 1.0 - bound.quantile and point.failed <= slo.error_ratio * point.requests:
                 # windows of one pool were picked for their rate: some were only for a moment as busy
-                rates.add(max(point.rate - _Z95 * float(np.sqrt(point.rate / seconds)), 0.0))
-        held = rates if held is None else held & rates
+                rate = max(point.rate - _Z95 * float(np.sqrt(point.rate / seconds)), 0.0)
+                loads.add(Held(rate, rate * point.mean))
+        held = loads if held is None else held & loads
     return max(held, default=None) if held else None
 
 

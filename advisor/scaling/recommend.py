@@ -185,6 +185,11 @@ def _refusal_reasons(capacity: Refusal | None, demand: Demand | None) -> tuple[s
             f"One replica was seen to hold {capacity.at_least:.4g} req/s, so {most} are enough for "
             f"{demand.rps:.4g} req/s, and fewer may be."
         )
+    if capacity.in_flight is not None:
+        reasons.append(
+            f"Until then an autoscaler may hold {capacity.in_flight:.3g} requests in flight a replica: "
+            "so many there were at that load."
+        )
     return tuple(reasons)
 
 

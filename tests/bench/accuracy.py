@@ -25,7 +25,7 @@ import numpy as np
 from advisor.capacity.drift import drift_of
 from advisor.capacity.estimate import estimate, estimate_with_model, quick_estimate
 from advisor.capacity.identification import Identification, identify
-from advisor.capacity.production import at_least, estimate_production
+from advisor.capacity.production import Held, estimate_production, highest_held
 from advisor.domain import (
     Arrivals,
     Capacity,
@@ -131,8 +131,8 @@ def watched_case(family: str, seed: int) -> Watched:
     drifts = [drift_of(model, log, 0.95) if model is not None else None for log in (below, slow)]
     return Watched(
         family,
-        _off(at_least((), slo, crossing), truth.rate),
-        _off(at_least(_windows(crossing, slo), slo, None), truth.rate),
+        _bound(highest_held((), slo, crossing), truth),
+        _bound(highest_held(_windows(crossing, slo), slo, None), truth),
         *(None if drift is None else drift.drifted for drift in drifts),
     )
 
@@ -158,6 +158,10 @@ def _windows(log: RequestLog, slo: Slo, seconds: float = 15.0) -> list[Window]:
             counts = np.bincount(cells, minlength=bounds.size + 1).astype(float)
             found.append(Window(start, start + seconds, done, latency=Histogram(bounds, counts)))
     return found
+
+
+def _bound(held: Held | None, truth: Truth) -> float | None:
+    return None if held is None else _off(held.rate, truth.rate)
 
 
 def watched_table(rows: list[Watched]) -> str:

@@ -194,13 +194,14 @@ def test_production_of_another_version_or_objective_is_not_used(
 
 
 def test_what_production_held_is_a_bound_where_it_tells_no_more(advice: Advice, store: Store) -> None:
-    watched(store, Refusal("nothing limited the server", at_least=40.0))
+    watched(store, Refusal("nothing limited the server", at_least=40.0, in_flight=2.5))
 
     found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
 
     assert found.status is AdviceStatus.REFUSED
     assert "nothing limited the server" in found.reasons[0]
     assert "hold 40 req/s, so 3 are enough" in found.reasons[1]
+    assert "hold 2.5 requests in flight a replica" in found.reasons[2]
 
 
 @pytest.mark.parametrize(
