@@ -7,48 +7,30 @@ undone: the result is undone and compared first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 from advisor.errors import ConfigurationError
 from advisor.inject import ports as choice
 from advisor.inject.ports import Change, ModelPort, Way
 from advisor.inject.sidecar import METRICS_PORT_NAME, NAME, Ports, Sidecar, container, pre_stop
-from advisor.inject.text import Document, Edit, Path, Undo, apply, documents
+from advisor.inject.text import Edit, Path, Undo, apply, documents
+from advisor.inject.workloads import (
+    TEMPLATES,
+    Workload,
+    listed,
+    objects,
+    refusal,
+    service_targets,
+    workload_in,
+)
 from exporters import names
 
 UNDO = "capacity-advisor/undo"
 VERSION = "capacity-advisor/version"
 TARGET = "capacity-advisor/target"  # a label: who scrapes or discovers the sidecars finds them by it
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-
-_TEMPLATE: dict[str, Path] = {
-    "DaemonSet": ("spec", "template"),
-    "Deployment": ("spec", "template"),
-    "Pod": (),
-    "ReplicaSet": ("spec", "template"),
-    "ReplicationController": ("spec", "template"),
-    "Rollout": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-}
-_JOB = "it runs to its end and serves no requests"
-_REFUSED = {
-    ("", "Job"): _JOB,
-    ("", "CronJob"): _JOB,
-    ("serving.kserve.io", "InferenceService"): (
-        "KServe makes its pods and their ports itself; run model-exporter with --scrape beside it, or inject "
-        "the Deployment that it makes in its RawDeployment mode"
-    ),
-    ("serving.kserve.io", "ServingRuntime"): "KServe makes its pods and their ports itself",
-    ("serving.knative.dev", "Service"): (
-        "Knative puts its own queue-proxy before the model: let model-exporter read that one with --scrape"
-    ),
-    ("machinelearning.seldon.io", "SeldonDeployment"): "Seldon makes its pods and their ports itself",
-    ("ray.io", "RayService"): "Ray makes its pods and their ports itself",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +42,6 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Workload:
-    """A pod template of one document."""
-
-    document: Document
-    place: Path  # of the object: a List holds several
-    kind: str
-    name: str
-    template: Path
-
-    @property
-    def spec(self) -> Path:
-        return (*self.template, "spec")
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
-
-
 def inject(text: str, sidecar: Sidecar, name: str = "stdin") -> Outcome:
     """Every Deployment, StatefulSet and the like with the sidecar; one that has it gets it anew.
 
@@ -87,20 +51,20 @@ def inject(text: str, sidecar: Sidecar, name: str = "stdin") -> Outcome:
     """
     plain = remove(text, name).text
     found = documents(plain, name)
-    objects = [(document, place, value) for document in found for place, value in _objects(document)]
-    services = [value for _, _, value in objects if value.get("kind") == "Service"]
+    everything = [(document, place, value) for document in found for place, value in objects(document)]
+    services = [value for _, _, value in everything if value.get("kind") == "Service"]
     edits: list[Edit] = []
     notes: list[str] = []
     passed_over: list[ConfigurationError] = []
     changed = 0
-    for document, place, value in objects:
-        refused = _REFUSED.get((_group(value), str(value.get("kind"))))
+    for document, place, value in everything:
+        refused = refusal(value)
         if refused is not None:
             passed_over.append(
                 document.error((*place, "kind"), f"{value['kind']} is left as it is: {refused}")
             )
             continue
-        workload = _workload(document, place, value)
+        workload = workload_in(document, place, value)
         if workload is None:
             continue
         try:
@@ -118,7 +82,7 @@ def inject(text: str, sidecar: Sidecar, name: str = "stdin") -> Outcome:
         reasons = "\n".join(error.message for error in passed_over)
         raise ConfigurationError(
             reasons or f"{name}: there is no workload to inject",
-            hint=None if reasons else "known are " + ", ".join(sorted(_TEMPLATE)),
+            hint=None if reasons else "known are " + ", ".join(sorted(TEMPLATES)),
         )
     result = apply(plain, edits)
     if remove(result, name).text != plain:
@@ -135,8 +99,8 @@ def remove(text: str, name: str = "stdin") -> Outcome:
     edits: list[Edit] = []
     changed = 0
     for document in documents(text, name):
-        for place, value in _objects(document):
-            workload = _workload(document, place, value)
+        for place, value in objects(document):
+            workload = workload_in(document, place, value)
             noted = (
                 document.value((*workload.template, "metadata", "annotations", UNDO)) if workload else None
             )
@@ -164,19 +128,19 @@ class _Plan:
         _PassedOver: it has nothing that could be measured.
     """
 
-    def __init__(self, workload: _Workload, sidecar: Sidecar, services: list[Mapping[str, Any]]) -> None:
+    def __init__(self, workload: Workload, sidecar: Sidecar, services: list[Mapping[str, Any]]) -> None:
         self.notes: list[str] = []
         self._workload = workload
         self._document = workload.document
         self._sidecar = sidecar
         self._pod = self._document.value(workload.spec)
         self._template = self._document.value(workload.template)
-        self._containers = _list(self._pod, "containers")
+        self._containers = listed(self._pod, "containers")
         if not self._containers:
             raise _PassedOver(workload.spec, "it has no containers")
         if self._pod.get("hostNetwork") == "true":
             raise _PassedOver(workload.spec, "it is on the node's network, where the ports are not its own")
-        everything = [*self._containers, *_list(self._pod, "initContainers")]
+        everything = [*self._containers, *listed(self._pod, "initContainers")]
         if any(c.get("name") == NAME for c in everything):
             raise _PassedOver(workload.spec, f"it has a container '{NAME}' that was not injected")
         taken = {port.number for c in everything for port in choice.declared(c)}
@@ -185,7 +149,7 @@ class _Plan:
         upstream: int | None = None
         if sidecar.proxy:
             self._index, port = self._measured()
-            listen, upstream = self._way(port, taken, _targets(services, self._template))
+            listen, upstream = self._way(port, taken, service_targets(services, self._template))
             taken |= {listen, upstream}
         else:
             self._index = next(iter(self._chosen()))
@@ -364,54 +328,6 @@ class _Plan:
 
     def _labels(self) -> dict[str, str]:
         return {TARGET: (self._sidecar.target or self._workload.name)[:63].rstrip("-._")}
-
-
-def _objects(document: Document) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """(path, object) of a document: itself, or the items of a List."""
-    try:
-        value = document.value()
-    except yaml.MarkedYAMLError as error:  # such as a key that is a list
-        raise document.error((), f"cannot be read: {error.problem}") from None
-    if str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
-        for position, item in enumerate(value["items"]):
-            if isinstance(item, Mapping):
-                yield ("items", position), item
-    else:
-        yield (), value
-
-
-def _workload(document: Document, place: Path, value: Mapping[str, Any]) -> _Workload | None:
-    template = _TEMPLATE.get(str(value.get("kind")))
-    if template is None or not isinstance(document.value((*place, *template, "spec")), Mapping):
-        return None
-    metadata = value.get("metadata") or {}
-    name = metadata.get("name") or str(metadata.get("generateName") or value["kind"].lower()).rstrip("-")
-    return _Workload(document, place, str(value["kind"]), str(name), (*place, *template))
-
-
-def _group(value: Mapping[str, Any]) -> str:
-    """The API group where a kind's name alone does not tell."""
-    group, slash, _ = str(value.get("apiVersion", "")).partition("/")
-    return group if slash and group != "batch" else ""
-
-
-def _targets(services: list[Mapping[str, Any]], template: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(Service, target port) of the Services that select the pod."""
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    found: list[tuple[str, str]] = []
-    for service in services:
-        spec = service.get("spec") or {}
-        selector = spec.get("selector") or {}
-        if not selector or any(labels.get(key) != value for key, value in selector.items()):
-            continue
-        name = str((service.get("metadata") or {}).get("name"))
-        found += [(name, str(port.get("targetPort", port.get("port")))) for port in _list(spec, "ports")]
-    return found
-
-
-def _list(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = value.get(key)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
 def _is_guaranteed(spec: Mapping[str, Any]) -> bool:

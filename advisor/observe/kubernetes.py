@@ -18,12 +18,10 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from advisor.inject.sidecar import METRICS_PORT_NAME, NAME
 from advisor.units import parse_cores
 from exporters.names import METRICS_PATH
 
-TARGET_LABEL = "capacity-advisor/target"  # as `capacity-advisor inject` sets it
-SIDECAR = "model-exporter"
-METRICS_PORT = "model-metrics"
 FIELD_MANAGER = "capacity-advisor"
 _SECONDS = 10.0  # for an answer
 _POLL = 1.0  # s
@@ -221,7 +219,7 @@ def workload_of(
 def _container(containers: Sequence[Mapping[str, Any]], place: Place) -> Mapping[str, Any]:
     wanted = (place.container, place.name)
     named = [container for name in wanted for container in containers if container["name"] == name]
-    others = [container for container in containers if container["name"] != SIDECAR]
+    others = [container for container in containers if container["name"] != NAME]
     return (named or others or containers)[0]
 
 
@@ -281,5 +279,5 @@ def _metrics_urls(pods: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         host = f"[{address}]" if ":" in address else address
         for container in (*spec.get("initContainers", []), *spec["containers"]):
             for port in container.get("ports", []):
-                if port.get("name") == METRICS_PORT:
+                if port.get("name") == METRICS_PORT_NAME:
                     yield f"http://{host}:{port['containerPort']}{METRICS_PATH}"

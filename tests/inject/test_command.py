@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer.main
 
 from advisor.cli import main
+from advisor.cli.app import app
 
 PLAIN = Path(__file__).parents[1] / "fixtures" / "manifests" / "02-comments.yaml"
 
@@ -70,3 +74,12 @@ def test_a_mistake_ends_with_2_and_prints_no_manifest(type_in, arguments, stdin,
     assert code == 2
     assert out == b""
     assert said in err
+
+
+def test_what_the_operations_page_types_is_accepted():
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    lines = re.findall(r"^\$ capacity-advisor inject (.*?)(?: \| .*)?$", page, re.MULTILINE)
+    assert len(lines) == 2
+    command = typer.main.get_command(app).commands["inject"]
+    for line in lines:
+        command.make_context("inject", shlex.split(line), resilient_parsing=False)
