@@ -126,6 +126,20 @@ COLUMNS = {
     "verdict": "Last capacity run",
     "Value #K": "Age of evidence",
 }
+PAGES = (
+    ("Model server", "capacity-advisor-server"),
+    ("Capacity model", "capacity-advisor-model"),
+    ("Load tests", "capacity-advisor-load-tests"),
+    ("Demand and forecast", "capacity-advisor-demand"),
+)
+SIGNALS = {
+    "type": "value",
+    "options": {
+        "inference_requests_per_second": {"text": "requests/s"},
+        "inference_in_flight": {"text": "in flight"},
+        "cpu": {"text": "CPU"},
+    },
+}
 HIDDEN = ("Value #A", "Value #L", "Value #M")
 
 
@@ -138,7 +152,7 @@ def everything() -> Panel:
             "Targets",
             "Sizing uses the lower end of the capacity's 90 % interval, for one replica. Where replicas "
             "or the HPA differ from the advice, take /recommendations/<target>/hpa.yaml; where the "
-            "advice is stale or refused, measure again. A click on a target opens its model server.",
+            "advice is stale or refused, measure again. A click on a target opens its other dashboards.",
             height=10,
         )
         .with_target(table_query(f"{every('advisor_recommendation_status', by='target, status')} == 1", "A"))
@@ -155,7 +169,8 @@ def everything() -> Panel:
         .with_target(table_query(every("advisor_capacity_limited_by", by="target, limit"), "L"))
         .with_target(table_query(_renamed(run, "status", "verdict"), "M"))
         .transformations(columns(COLUMNS, HIDDEN))
-        .override_by_name("Target", [prop("links", [_link()])])
+        .override_by_name("Target", [prop("links", [_link(*page) for page in PAGES])])
+        .override_by_regexp("^HPA.*hold$|^HPA holds$", [prop("mappings", [SIGNALS])])
         .override_by_name("Advice", words(ok=GOOD, stale=WARN, refused=BAD))
         .override_by_regexp("^(Demand|Capacity.*)$", [prop("unit", "reqps"), prop("decimals", 1)])
         .override_by_regexp("^HPA.*at$", [prop("decimals", 1)])
@@ -170,9 +185,9 @@ def _renamed(expr: str, label: str, name: str) -> str:
     return f'max by (target, {name}) (label_replace({expr}, "{name}", "$1", "{label}", "(.*)"))'
 
 
-def _link() -> dict[str, str]:
-    url = "/d/capacity-advisor-server?var-target=${__value.text}&${datasource:queryparam}&${__url_time_range}"
-    return {"title": "Model server", "url": url}
+def _link(title: str, uid: str) -> dict[str, str]:
+    asked = "var-target=${__value.text}&${datasource:queryparam}&${__url_time_range}"
+    return {"title": title, "url": f"/d/{uid}?{asked}"}
 
 
 def _coloured(thresholds: bd.ThresholdsConfig, how: str) -> list[md.DynamicConfigValue]:
