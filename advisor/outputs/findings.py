@@ -72,6 +72,8 @@ def _soak(found: Found) -> Rows:
         yield "memory", "not told: no sidecar showed it"
     else:
         yield "memory", _drift(memory, _bytes_a_minute, _bytes, "its limit")
+    if found.get("gpu_memory") is not None:
+        yield "GPU memory", _drift(found["gpu_memory"], _bytes_a_minute, _bytes, "its limit")
 
 
 def _drift(drift: Found, slope: Callable[[float], str], level: Callable[[float], str], limit: str) -> str:

@@ -40,6 +40,8 @@ def together(windows: Sequence[Window]) -> Window | None:
         memory_bytes=total(lambda w: w.memory_bytes),
         memory_limit_bytes=total(lambda w: w.memory_limit_bytes),
         gpu_utilization=None if gpu is None else gpu / len(windows),
+        gpu_memory_bytes=total(lambda w: w.gpu_memory_bytes),
+        gpu_memory_limit_bytes=total(lambda w: w.gpu_memory_limit_bytes),
         kv_cache=None if cache is None else cache / len(windows),
         replicas=sum(w.replicas for w in windows),
         source=", ".join(dict.fromkeys(w.source for w in windows if w.source)),
@@ -78,6 +80,10 @@ def in_sequence(windows: Sequence[Window]) -> Window | None:
         memory_bytes=max((w.memory_bytes for w in ordered if w.memory_bytes is not None), default=None),
         memory_limit_bytes=last(lambda w: w.memory_limit_bytes),
         gpu_utilization=mean(lambda w: w.gpu_utilization),
+        gpu_memory_bytes=max(
+            (w.gpu_memory_bytes for w in ordered if w.gpu_memory_bytes is not None), default=None
+        ),
+        gpu_memory_limit_bytes=last(lambda w: w.gpu_memory_limit_bytes),
         kv_cache=mean(lambda w: w.kv_cache),
         replicas=ordered[-1].replicas,
         source=ordered[-1].source,

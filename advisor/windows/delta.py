@@ -14,6 +14,7 @@ _Row = tuple[Mapping[str, str], float]
 _Key = tuple[tuple[str, str], ...]
 # What is the model's own comes first; the whole node is not the model.
 _SCOPES = (names.SCOPE_CONTAINER, names.SCOPE_PROCESS)
+_GPU_SCOPES = (names.SCOPE_PROCESS, names.SCOPE_CONTAINER, names.SCOPE_NODE)
 
 
 def between(before: Snapshot, after: Snapshot, model: str | None = None) -> Window | None:
@@ -42,6 +43,8 @@ def between(before: Snapshot, after: Snapshot, model: str | None = None) -> Wind
         memory_bytes=change.gauge(names.MEMORY_BYTES.name, _SCOPES),
         memory_limit_bytes=change.gauge(names.MEMORY_LIMIT_BYTES.name, _SCOPES),
         gpu_utilization=change.mean_gauge(names.GPU_UTILIZATION.name),
+        gpu_memory_bytes=change.gauge(names.GPU_MEMORY_BYTES.name, _GPU_SCOPES),
+        gpu_memory_limit_bytes=change.gauge(names.GPU_MEMORY_LIMIT_BYTES.name, _GPU_SCOPES),
         kv_cache=change.mean_gauge(names.KV_CACHE_USAGE.name),
         source=after.source,
     )

@@ -87,6 +87,18 @@ def test_a_leak_of_one_megabyte_a_second_is_found_with_its_time_to_limit():
     assert not found.latency.grows
 
 
+def test_a_leak_of_gpu_memory_is_found_apart_from_the_machine_s_memory():
+    windows = [
+        dataclasses.replace(w, memory_bytes=1e8, gpu_memory_bytes=w.memory_bytes, gpu_memory_limit_bytes=8e10)
+        for w in memory(2e10, 5e6)
+    ]
+    found = soak_findings(soak_result(flat, windows=windows), SLO)
+    assert found.gpu_memory.grows
+    assert found.gpu_memory.slope == pytest.approx(5e6, rel=0.02)
+    assert found.gpu_memory.seconds_to_limit == pytest.approx((8e10 - 2.3e10) / 5e6, rel=0.05)
+    assert not found.memory.grows
+
+
 def test_memory_that_fills_a_cache_and_stays_is_no_leak():
     found = soak_findings(soak_result(flat, windows=memory(4e8, 2e6, saturating=True, noise=3e5)), SLO)
     assert not found.memory.grows

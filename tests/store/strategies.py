@@ -71,6 +71,8 @@ def windows(draw: st.DrawFn) -> d.Window:
         memory_bytes=draw(some),
         memory_limit_bytes=draw(some),
         gpu_utilization=draw(some),
+        gpu_memory_bytes=draw(some),
+        gpu_memory_limit_bytes=draw(some),
         replicas=draw(st.integers(1, 9)),
         source=draw(words),
     )

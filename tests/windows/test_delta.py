@@ -90,6 +90,21 @@ def test_what_is_not_served_is_not_known():
     assert found.queue is None
 
 
+def test_gpu_memory_is_the_models_own_where_it_can_be_told_apart():
+    node = """\
+inference_gpu_memory_bytes{model="default",gpu="0",scope="node"} 5e10
+inference_gpu_memory_bytes{model="default",gpu="1",scope="node"} 1e10
+inference_gpu_memory_limit_bytes{model="default",gpu="0",scope="node"} 8e10
+inference_gpu_memory_limit_bytes{model="default",gpu="1",scope="node"} 8e10
+"""
+    own = 'inference_gpu_memory_bytes{model="default",gpu="0",scope="process"} 4e10\n'
+    found = window(after=AFTER + node)
+    assert (found.gpu_memory_bytes, found.gpu_memory_limit_bytes) == (6e10, 16e10)
+    assert window(after=AFTER + node + own).gpu_memory_bytes == 4e10
+    assert together([found, found]).gpu_memory_bytes == 12e10
+    assert window().gpu_memory_bytes is None
+
+
 def test_a_restarted_sidecar_counts_from_zero_and_its_means_are_not_known():
     restarted = AFTER.replace("} 150", "} 20").replace("} 148", "} 20").replace("} 130", "} 18")
     restarted = restarted.replace('seconds_total{model="default"} 75', 'seconds_total{model="default"} 3')

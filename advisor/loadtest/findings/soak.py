@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advisor.domain import Floats, Slo, StageResult, Window
+from advisor.domain import Floats, Slo, StageResult
 from advisor.loadtest.findings.timeline import timeline
 from advisor.loadtest.verdict.trend import trend
 
@@ -36,7 +36,9 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class SoakFindings:
-    """`latency` in s (the objective's quantile), `memory` in bytes; None where it cannot be told."""
+    """`latency` in s (the objective's quantile), `memory` and `gpu_memory` in bytes; None where it cannot be
+    told.
+    """
 
     seconds: float
     requests: int
@@ -44,6 +46,7 @@ class SoakFindings:
     quantile: float
     latency: Drift | None
     memory: Drift | None
+    gpu_memory: Drift | None
 
 
 def soak_findings(result: StageResult, slo: Slo) -> SoakFindings:
@@ -57,7 +60,8 @@ def soak_findings(result: StageResult, slo: Slo) -> SoakFindings:
         error_ratio=result.log.error_ratio,
         quantile=quantile,
         latency=_latency(result, quantile, slo.latency[0].seconds if slo.latency else None),
-        memory=_memory(result.windows),
+        memory=_memory([(w.end, w.memory_bytes, w.memory_limit_bytes) for w in result.windows]),
+        gpu_memory=_memory([(w.end, w.gpu_memory_bytes, w.gpu_memory_limit_bytes) for w in result.windows]),
     )
 
 
@@ -88,10 +92,11 @@ def _latency(result: StageResult, quantile: float, limit: float | None) -> Drift
     return drift(line.time[inside], line.latency[inside], limit)
 
 
-def _memory(windows: Sequence[Window]) -> Drift | None:
-    known = [(w.end, w.memory_bytes) for w in windows if w.memory_bytes is not None]
+def _memory(readings: Sequence[tuple[float, float | None, float | None]]) -> Drift | None:
+    """From (Unix s, bytes, limit) of each window."""
+    known = [(time, used) for time, used, _ in readings if used is not None]
     if len(known) < 8:
         return None
-    limit = next((w.memory_limit_bytes for w in reversed(windows) if w.memory_limit_bytes), None)
+    limit = next((most for *_, most in reversed(readings) if most), None)
     times, values = np.array(known, float).T
     return drift(times - times[0], values, limit)
