@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from advisor.cli import app, main
 from advisor.cli.run import Scenario
-from advisor.domain import Limit, Recommendation
+from advisor.domain import Demand, Limit, Recommendation
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
+from advisor.service.whatif import Question
 from tests.scaling.advice import NOW, SLO, capacity
 
 HERE = ["--url", "http://127.0.0.1:9/", "--slo", "p95=1s"]
@@ -148,6 +150,39 @@ def test_a_manifest_that_cannot_be_is_no_success(type_in, tmp_path, monkeypatch)
     assert (code, out) == (3, "")
     assert "no HPA for 'a': no signal can be scaled on" in err
     assert type_in("recommend", "a", "--config", "advisor.yaml")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("table", "minReplicas 2: one that serves and 1 that may fail"),
+        ("json", '"explained"'),
+        ("markdown", "| minReplicas | 2 | one that serves and 1 that may fail |"),
+        ("hpa", "kind: HorizontalPodAutoscaler"),
+        ("keda", "kind: ScaledObject"),
+        ("helm-values", "replicaCount: 9"),
+        ("patch", "kubectl patch hpa a --patch-file FILE"),
+    ],
+)
+def test_the_advice_in_every_form(type_in, tmp_path, monkeypatch, form, words):
+    asked = []
+
+    async def advice(settings, target, question):
+        asked.append(question)
+        policy = ScalingPolicy(failure_tolerance=1)
+        return recommend("a", SLO, policy, capacity(), now=NOW, demand=Demand(500, "asked"))
+
+    (tmp_path / "advisor.yaml").write_text(CONFIG)
+    monkeypatch.setattr("advisor.cli.recommend._ask", advice)
+    code, out, err = type_in(
+        "recommend", "a", "--config", "advisor.yaml", "--format", form, "--replicas", "3", "--startup", "2m",
+        "--failure-tolerance", "1", "--cost", "0.5", "--demand", "500", "--slo", "p99=2s",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert words in out
+    (question,) = asked
+    assert question.slo.latency[-1].seconds == 2.0
+    assert replace(question, slo=None) == Question(500.0, None, 3, 120.0, 0.5, 1)
 
 
 def test_version_and_help(type_in):
