@@ -1,6 +1,8 @@
-"""What an HTTP status stands for. Pure; shared by the generator and the preflight."""
+"""What an HTTP status stands for, and outcomes in words. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from advisor.domain import Outcome
 
@@ -34,3 +36,10 @@ def outcome_of(status: int, expected: tuple[int, int]) -> Outcome:
 def is_refusal(expected: tuple[int, int]) -> bool:
     """Is the request meant to be refused, given what `expected_range` says?"""
     return 400 <= expected[0] < 500
+
+
+def failure_words(outcomes: Mapping[str, int] | None) -> str:
+    """`60 server error, 3 timeout`: how requests failed, most first; empty where none did."""
+    failed = {name: count for name, count in (outcomes or {}).items() if name not in {"ok", "cancelled"}}
+    ordered = sorted(failed.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ordered if count)

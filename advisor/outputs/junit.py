@@ -20,9 +20,10 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from advisor.capacity.gate import Check, CheckStatus
 from advisor.domain import Arrivals, Capacity, Refusal, Run, RunStatus, VerdictStatus
+from advisor.loadtest.statuses import failure_words
 from advisor.loadtest.verdict import SEARCHES, Direct, Held, examine, objective_held, stage_evidence
 from advisor.loadtest.verdict.answers import answers_held
-from advisor.outputs.words import bound_words, capacity_words, failure_words, slo_words
+from advisor.outputs.words import bound_words, capacity_words, slo_words
 
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advisor.domain import Capacity, Recommendation, Refusal, Run, Signal
+from advisor.loadtest.statuses import failure_words
 from advisor.outputs.answers import answer_rows
 from advisor.outputs.documents import stage_document
 from advisor.outputs.findings import finding_rows
@@ -10,7 +11,6 @@ from advisor.outputs.words import (
     capacity_words,
     completed_words,
     demand_words,
-    failure_words,
     signal_words,
     slo_words,
     unexplained,

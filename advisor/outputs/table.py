@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.domain import AdviceStatus, Capacity, Recommendation, Refusal, Run, VerdictStatus
+from advisor.loadtest.statuses import failure_words
 from advisor.outputs.answers import answer_rows
 from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.findings import finding_rows
@@ -18,7 +19,6 @@ from advisor.outputs.words import (
     capacity_words,
     completed_words,
     demand_words,
-    failure_words,
     signal_words,
     slo_words,
     unexplained,

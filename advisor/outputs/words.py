@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from advisor.domain import Admission, Arrivals, Capacity, Demand, Recommendation, Signal, Slo
 from advisor.outputs.documents import StageDocument
 from advisor.units import format_seconds, quantile_name
@@ -54,13 +52,6 @@ def completed_words(stage: StageDocument) -> str:
     if stage.arrivals == Arrivals.VOLLEY:
         return "–"
     return "" if stage.completed_rps is None else f"{stage.completed_rps:.4g}"
-
-
-def failure_words(outcomes: Mapping[str, int] | None) -> str:
-    """`60 server error, 3 timeout`: how requests failed, most first; empty where none did."""
-    failed = {name: count for name, count in (outcomes or {}).items() if name not in {"ok", "cancelled"}}
-    ordered = sorted(failed.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ordered if count)
 
 
 def unexplained(advice: Recommendation) -> list[str]:

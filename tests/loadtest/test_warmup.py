@@ -7,7 +7,18 @@ import heapq
 import numpy as np
 import pytest
 
-from advisor.domain import Arrivals, LatencyBound, Outcome, RequestLog, Run, RunStatus, Slo, VerdictStatus
+from advisor.domain import (
+    Arrivals,
+    LatencyBound,
+    Outcome,
+    RequestLog,
+    Run,
+    RunStatus,
+    Slo,
+    StreamLog,
+    VerdictStatus,
+)
+from advisor.loadtest.histogram import gap_histogram
 from advisor.loadtest.verdict import Direct, judge, objective_held
 from advisor.loadtest.verdict.warmup import without_warm_up
 from advisor.outputs.junit import run_junit
@@ -87,6 +98,16 @@ def test_a_warm_up_that_may_not_have_ended_leaves_the_verdict_open():
     verdict = judge([stage(log)], SLO)
     assert verdict.status is VerdictStatus.INCONCLUSIVE
     assert any("may not have ended" in reason for reason in verdict.reasons)
+
+
+def test_streamed_answers_of_the_beginning_are_cut_too():
+    log = queue(0.3, 30, 1, 3, 4)
+    times, tokens = log.intended, np.full(len(log), 5)
+    streams = StreamLog(times, times, times + 0.01, log.end, tokens, gap_histogram(np.full(9, 0.1)))
+    (after,), warm = without_warm_up([stage(log, streams=streams)])
+    assert warm is not None
+    assert len(after.streams) == len(after.log)
+    assert after.streams.intended[0] == after.start
 
 
 def test_failed_requests_are_cut_with_the_rest_of_the_beginning():

@@ -233,3 +233,10 @@ def test_a_failure_names_the_kinds_of_failures_and_what_was_taken():
     ]
     properties = {p.get("name"): p.get("value") for p in ET.fromstring(xml).iter("property")}
     assert properties["failures in load 1"] == "1 accepted"
+
+
+def test_a_violated_error_ratio_says_how_requests_failed():
+    broken = stage(failed=60)
+    broken.log.outcome[broken.log.failed.nonzero()[0][:20]] = Outcome.TIMEOUT
+    (message,) = [message for _, message in told(run_junit(run("load", broken)), "failure")]
+    assert message.endswith("violated (40 server error, 20 timeout)")

@@ -16,11 +16,12 @@ from advisor.capacity.compare import compare
 from advisor.domain import Arrivals, Capacity, LatencyBound, Run, VerdictStatus
 from advisor.loadtest.answers.agreement import agreements
 from advisor.loadtest.findings.refusals import FINDING as REFUSALS
+from advisor.loadtest.statuses import failure_words
 from advisor.loadtest.verdict import Direct, Held, examine, objective_held
 from advisor.loadtest.verdict.answers import answers_held
 from advisor.outputs.documents import RunDocument, run_document
 from advisor.outputs.findings import finding_rows
-from advisor.outputs.words import failure_words, slo_words
+from advisor.outputs.words import slo_words
 from advisor.service.versions import run_before
 from advisor.store import StageSummary, Store
 from advisor.units import format_seconds, quantile_name

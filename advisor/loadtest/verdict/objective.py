@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Run, StageResult
+from advisor.loadtest.statuses import failure_words
 from advisor.loadtest.verdict.direct import Direct, stage_evidence
 from advisor.loadtest.verdict.warmup import without_warm_up
 
@@ -46,5 +47,9 @@ def _of(run: Run, result: StageResult) -> Iterator[Held]:
             f"{failed} of {len(log)} requests did not end as expected",
         )
     if result.stage.arrivals in _STEADY:
-        for evidence in stage_evidence(result, run.slo):
+        *others, errors = stage_evidence(result, run.slo)
+        for evidence in others:
             yield Held(name, evidence.bound, evidence.status, evidence.sentence())
+        kinds = failure_words(result.log.outcomes)
+        sentence = f"{errors.sentence()} ({kinds})" if kinds else errors.sentence()
+        yield Held(name, errors.bound, errors.status, sentence)

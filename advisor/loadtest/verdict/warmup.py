@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from advisor.domain import Arrivals, Floats, StageResult
+from advisor.domain import Arrivals, Floats, StageResult, StreamLog
 from advisor.units import format_seconds
 
 BATCH = 5  # MSER-5
@@ -64,9 +64,24 @@ def without_warm_up(history: Sequence[StageResult]) -> tuple[tuple[StageResult, 
         begin = float(good.intended[cut])
         rest = log.select(log.intended >= begin)
         warm = WarmUp(result.stage.name, begin - result.start, len(log) - len(rest), len(log))
-        after = replace(result, start=begin, log=rest)
+        after = replace(result, start=begin, log=rest, streams=_since(result.streams, begin))
         return (*history[:position], after, *history[position + 1 :]), warm
     return tuple(history), None
+
+
+def _since(streams: StreamLog | None, begin: float) -> StreamLog | None:
+    """The streamed answers asked for from then on; the times between tokens are counted together and stay."""
+    if streams is None:
+        return None
+    keep = streams.intended >= begin
+    return StreamLog(
+        streams.intended[keep],
+        streams.sent[keep],
+        streams.first[keep],
+        streams.last[keep],
+        streams.tokens[keep],
+        streams.gaps,
+    )
 
 
 def _loaded_warm_up(latencies: Floats) -> int:
