@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import AfterValidator
 
 from advisor.api import problems
 from advisor.api.security import Role, require
 from advisor.domain import Slo
 from advisor.errors import ConfigurationError
-from advisor.units import amend_slo
+from advisor.units import amend_slo, parse_duration, parse_ratio
 
 if TYPE_CHECKING:
     from advisor.service.app import Advisor
@@ -37,6 +39,21 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": problems.Problem, "description": "What is wrong, and what to do (RFC 9457)"},
     "5XX": {"model": problems.Problem, "description": "The advisor or the target failed (RFC 9457)"},
 }
+
+
+def _readable(parse: Callable[[str], float]) -> AfterValidator:
+    """The text as it is, once it can be read: a mistake names its parameter."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None:
+            parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[str | None, _readable(parse_duration)]
+Ratio = Annotated[str | None, _readable(parse_ratio)]
 
 
 def asked_objective(base: Slo, **terms: str | None) -> Slo | None:

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, asked_objective
+from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, Duration, Ratio, asked_objective
 from advisor.api.formats import MEDIA_TYPES, Format, written
 from advisor.domain import Recommendation, Slo
 from advisor.outputs.documents import RecommendationDocument, recommendation_document
 from advisor.service.whatif import Question
-from advisor.units import parse_duration, parse_ratio
+from advisor.units import parse_duration
 
 router = APIRouter(
     prefix="/recommendations", tags=["recommendations"], dependencies=VIEWER, responses=PROBLEMS
 )
-
-
-def _readable(parse: Callable[[str], float]) -> AfterValidator:
-    """The text as it is, once it can be read: a mistake names its parameter."""
-
-    def check(text: str | None) -> str | None:
-        if text is not None:
-            parse(text)
-        return text
-
-    return AfterValidator(check)
-
-
-Duration = Annotated[str | None, _readable(parse_duration)]
-Ratio = Annotated[str | None, _readable(parse_ratio)]
 
 
 class WhatIf(BaseModel):

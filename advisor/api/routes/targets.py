@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, asked_objective, now
+from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, Duration, asked_objective, now
 from advisor.api.schemas import (
     CapacityCurveDocument,
     RunSummary,
@@ -71,7 +71,7 @@ async def windows(
 
 @router.get("/{name}/capacity")
 async def capacity(
-    name: str, advisor: AdvisorDep, p95: str | None = None, p99: str | None = None
+    name: str, advisor: AdvisorDep, p95: Duration = None, p99: Duration = None
 ) -> CapacityCurveDocument:
     """The fitted server at every load: what a chart of latency over load needs."""
     slo = asked_objective(advisor.target(name).slo.slo(), p95=p95, p99=p99)

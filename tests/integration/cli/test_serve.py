@@ -157,6 +157,7 @@ def test_advice_before_any_run_says_so(client):
             "query.cost_per_replica_hour",
         ),
         ("GET", "/recommendations/sleeper?format=xml", 422, "query.format"),
+        ("GET", "/targets/sleeper/capacity?p95=soon", 422, "query.p95: 'soon' is not a duration"),
         ("GET", "/targets/x/windows", 404, "no target 'x'"),
         ("GET", "/targets/x/capacity", 404, "no target 'x'"),
         ("GET", "/runs?target=x", 404, "no target 'x'"),
