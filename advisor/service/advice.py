@@ -236,7 +236,11 @@ class Advice:
         run, doubts = self._run(target)
         if run is not None:
             return Measured.by_run(run), doubts
-        return (Measured.by_production(fit) if fit is not None and watched else None), ()
+        if fit is None or not watched or not isinstance(fit.answer, Refusal):
+            return None, ()
+        if fit.answer.at_least is None and not fit.answer.infeasible:
+            return None, (f"production does not tell it either: {fit.answer.reason}",)
+        return Measured.by_production(fit), ()
 
     def _run(self, target: TargetSettings) -> tuple[Run | None, tuple[str, ...]]:
         """The newest valid run of this version, else of another, else an inconclusive one; and the doubts."""

@@ -23,7 +23,8 @@ from advisor.store import ProductionFit, Store
 PAUSE = 20.0  # s between two rounds
 EVERY = 3600.0  # s; an older fit is made anew
 GROWN = 2.0  # times the requests of the last fit: until then it would say the same
-WINDOWS = 86400.0  # s of production that windows tell of
+DAY = 86400.0  # s of windows where they alone must tell
+RECENT = 7200.0  # s of windows beside events: they tell the CPU
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,9 @@ class ProductionFits:
         if drift is not None and drift.drifted and last is not None and against is None:
             production.prune(before=last.at, target=target.name)
             spells = tuple(spell for spell in spells if spell.end >= last.at)
-        windows = self._store.windows.between(target.name, now - WINDOWS, now)
+        windows = self._store.windows.between(target.name, now - (RECENT if kept >= FEWEST else DAY), now)
+        if not (spells or windows):
+            return False
         fit = self._workers.call(fits.production, spells, windows, target.slo.slo(), target.version, now)
         production.put(target.name, replace(fit, drift=drift, against=against))
         self._advice.forget(target.name)

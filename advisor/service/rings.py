@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
@@ -35,12 +36,11 @@ class Rings:
         """Read the sidecars behind these metrics URLs; gives the spells that are complete now."""
         for gone in self._replicas.keys() - set(urls):
             del self._replicas[gone]
-        found = []
         for url in urls:
             if url not in self._replicas:
                 self._replicas[url] = _Replica(url, self._client, self._timeout, await self._stored(url))
-            found += await self._replicas[url].read()
-        return found
+        read = await asyncio.gather(*(self._replicas[url].read() for url in urls))
+        return [spell for spells in read for spell in spells]
 
     def forget(self) -> None:
         """What ended until the next reading is no production: a load test was on."""

@@ -22,6 +22,7 @@ SECTIONS = {
     "accuracy": "Capacity of simulated servers, parameters held out",
     "running": "Capacity of running servers of known capacity",
     "cpu_bound": "Capacity of a CPU-bound server beside brute force",
+    "admission": "The sidecar's admission limit in a minute of overload",
     "scaling": "A week under the advised autoscaler beside others",
     "forecast": "Demand of the days after, from the days before",
     "scenarios": "Recovery of a spike and leak of a process beside the truth",

@@ -193,6 +193,15 @@ def test_production_of_another_version_or_objective_is_not_used(
     assert advice.recommendation(a_target(), now=NOW).capacity is None
 
 
+def test_production_that_tells_nothing_is_no_answer(advice: Advice, store: Store) -> None:
+    watched(store, Refusal("120 requests are too few"))
+
+    found = advice.recommendation(a_target(), now=NOW)
+
+    assert "run a capacity test" in found.reasons[0]
+    assert "production does not tell it either: 120 requests are too few" in found.warnings[0]
+
+
 def test_what_production_held_is_a_bound_where_it_tells_no_more(advice: Advice, store: Store) -> None:
     watched(store, Refusal("nothing limited the server", at_least=40.0, in_flight=2.5))
 
