@@ -64,7 +64,7 @@ def prometheus(database: Database, tmp_path_factory: pytest.TempPathFactory) -> 
     config = folder / "prometheus.yml"
     config.write_text(
         "scrape_configs:\n"
-        "  - job_name: database\n    scrape_interval: 200ms\n    scrape_timeout: 200ms\n"
+        "  - job_name: database\n    scrape_interval: 1s\n    scrape_timeout: 1s\n"
         f"    static_configs: [{{targets: ['127.0.0.1:{database.port}']}}]\n"
     )
     port = free_port()

@@ -1,4 +1,4 @@
-"""A blackout window that begins during a run ends it."""
+"""Production and blackout windows: no scenario passes, and a window that begins during a run ends it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ import datetime as dt
 import pytest
 
 from advisor.domain import Run, RunStatus
+from advisor.errors import NotAllowed
 from advisor.service import coordinator
 from advisor.service.app import Advisor
-from advisor.service.options import RunOptions
+from advisor.service.options import SCENARIOS, RunOptions
 from tests.integration.service.conftest import Configure
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"production": True}, "is production"),
+        ({"blackout": [{"cron": "* * * * *", "duration": "1h"}]}, "blackout"),
+    ],
+)
+def test_no_scenario_passes_the_guards_of_a_target(configure: Configure, rules, words: str) -> None:
+    hooks = {"rollout": {"command": "true"}, "scale": {"command": "true {replicas}"}}
+
+    async def scenario() -> None:
+        async with Advisor(configure(hooks=hooks, **rules)) as advisor:
+            for name in SCENARIOS:
+                with pytest.raises(NotAllowed, match=words):
+                    await advisor.start_run("sleepy", name, RunOptions(rate=1))
+
+    asyncio.run(scenario())
 
 
 def test_a_run_ends_where_a_blackout_window_begins(configure: Configure, monkeypatch) -> None:
