@@ -49,6 +49,30 @@ def test_the_strictest_of_two_bounds_counts():
     assert strict.within(60.0, 0.0) < loose.within(60.0, 0.0)
 
 
+def test_the_fluid_agrees_with_every_request_of_a_queue():
+    """Eight hours of M/M/1 across its capacity of 70 req/s and five minutes of overload, request by request."""
+    rng = np.random.default_rng(5)
+    minute = np.arange(480)
+    rates = 50 + 35 * np.sin(2 * np.pi * minute / 160)
+    rates[200:205] = 130.0
+    demand = np.repeat(rates, 4)
+    counts = rng.poisson(demand * 15.0)
+    spread = np.repeat(np.arange(demand.size) * 15.0, counts)
+    arrival = np.sort(spread + rng.uniform(0, 15, spread.size))
+    work = rng.exponential(0.01, arrival.size)
+    backlog = np.cumsum(work[:-1]) - (arrival[1:] - arrival[0])  # Lindley
+    wait = np.concatenate([[0.0], backlog - np.minimum(np.minimum.accumulate(backlog), 0.0)])
+    in_time = wait + work <= 0.1
+    at = (arrival // 60).astype(int)
+    share = np.bincount(at, in_time, 480) / np.bincount(at, minlength=480)
+    good = share >= 0.95
+
+    found = replay(SERVER, demand.tolist(), Setting("one", minimum=1, maximum=1), 60.0)
+
+    assert found.minutes_within_slo == pytest.approx(good.mean(), abs=0.02)
+    assert found.requests_within_slo == pytest.approx((rates * good).sum() / rates.sum(), abs=0.03)
+
+
 def test_steady_demand_takes_what_it_takes():
     """300 req/s at 45 a replica: 7 replicas within the tolerance of 10 %, nothing ever changes."""
     found = replay(SERVER, [300.0] * 5760, Setting("x", rps=45.0), 60.0)
