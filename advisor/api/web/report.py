@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from advisor.api.web import render
 from advisor.api.web.runline import run_line, window_points
-from advisor.api.web.timechart import Level, Series, time_chart
+from advisor.api.web.timechart import Level, Series, thinned, time_chart
 from advisor.capacity.compare import compare
 from advisor.domain import Arrivals, Capacity, LatencyBound, Run, VerdictStatus
 from advisor.loadtest.answers.agreement import agreements
@@ -129,7 +129,11 @@ def _charts(run: Run) -> Iterator[Chart]:
         return
 
     def chart(title: str, *series: Series, **more: Any) -> Iterator[Chart]:
-        known = [s for s in series if any(value is not None for _, value in s.points)]
+        known = [
+            replace(s, points=thinned(s.points))
+            for s in series
+            if any(value is not None for _, value in s.points)
+        ]
         options = {"unit": render.figure, **more}
         drawing = time_chart(known, title=title, parts_at=line.stages, **options)
         if drawing is not None:
