@@ -89,7 +89,7 @@ class ProductionFits:
         drift, against = self._drift(target, last, spells)
         if drift is not None and drift.drifted and last is not None and against is None:
             production.prune(before=last.at, target=target.name)
-            spells = tuple(spell for spell in spells if spell.end >= last.at)
+            spells = tuple(spell for spell in spells if spell.end > last.at)
         windows = self._store.windows.between(target.name, now - (RECENT if kept >= FEWEST else DAY), now)
         if not (spells or windows):
             return False

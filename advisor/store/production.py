@@ -100,8 +100,8 @@ class Production:
         return ended
 
     def prune(self, *, before: float, target: str | None = None) -> None:
-        """Forget spells that ended before (Unix seconds), of one target or of all."""
-        old = SpellRow.ended < before
+        """Forget spells that ended by then (Unix seconds), of one target or of all."""
+        old = SpellRow.ended <= before
         with self._db.write() as connection:
             connection.execute(
                 delete(SpellRow).where(old if target is None else old & (SpellRow.target == target))
