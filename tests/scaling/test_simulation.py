@@ -50,7 +50,7 @@ def test_the_strictest_of_two_bounds_counts():
 
 
 def test_the_fluid_agrees_with_every_request_of_a_queue():
-    """Eight hours of M/M/1 across its capacity of 70 req/s and five minutes of overload, request by request."""
+    """Eight hours of M/M/1 about its capacity, and five minutes of overload, request by request."""
     rng = np.random.default_rng(5)
     minute = np.arange(480)
     rates = 50 + 35 * np.sin(2 * np.pi * minute / 160)
