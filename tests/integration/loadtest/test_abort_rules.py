@@ -151,7 +151,7 @@ def labels(database: Database) -> str:
 
 def test_a_rule_that_holds_already_or_cannot_be_read_refuses_the_run(tmp_path, port, prometheus, database):
     for rule, error, words in (
-        ("replication_lag_seconds > 0", NotAllowed, "holds before any load: 1 "),
+        ("replication_lag_seconds > 0", NotAllowed, r"holds before any load: \d+ "),
         ("replication_lag_seconds >", ConfigurationError, "parse error"),
     ):
         config = settings(tmp_path, port, prometheus, AbortSettings(expr=rule))
