@@ -20,7 +20,7 @@ import yaml
 from compose_spec import PyCompose
 
 from advisor.demo.processes import free_port, server
-from advisor.settings import load
+from advisor.settings import parse
 from tests.servers.postgres import postgres_server
 
 ROOT = Path(__file__).parents[3]
@@ -93,16 +93,23 @@ def test_the_image_of_the_sidecar_has_the_base_alone():
     assert "COPY advisor" not in stages()["build"] + stages()["build-exporter"]
 
 
-def test_the_configuration_with_workers_is_the_other_one_and_them():
-    plain, with_workers = (
-        yaml.safe_load((EXAMPLES / name).read_text()) for name in ("advisor.yaml", "advisor-loadgen.yaml")
-    )
-    assert with_workers.pop("loadgen") == {
-        "workers": SERVICES["loadgen"]["deploy"]["replicas"],
-        "bind": "0.0.0.0:5557",
-    }
-    assert plain == with_workers
-    assert load(EXAMPLES / "advisor-loadgen.yaml").loadgen.workers == 2
+def test_every_folder_that_the_advisor_reads_is_in_its_image():
+    copied = re.findall(r"^COPY (\S+) \S+$", stages()["build"] + stages()["build-advisor"], re.MULTILINE)
+    assert copied == ["exporters", "advisor", "dashboards"]
+    assert all(f"!{folder}" in (ROOT / ".dockerignore").read_text().split() for folder in copied)
+
+
+def with_workers() -> str:
+    """The configuration as the head of docker-compose.yml says."""
+    text = (EXAMPLES / "advisor.yaml").read_text()
+    assert "\n# loadgen: " in text
+    return text.replace("\n# loadgen: ", "\nloadgen: ")
+
+
+def test_the_configuration_waits_for_as_many_workers_as_the_profile_starts():
+    loadgen = parse(with_workers()).loadgen
+    assert loadgen.workers == SERVICES["loadgen"]["deploy"]["replicas"]
+    assert f"--master=advisor:{str(loadgen.bind).rpartition(':')[2]}" in SERVICES["loadgen"]["command"]
 
 
 class Local:
@@ -134,7 +141,7 @@ class Local:
 
 
 @contextlib.contextmanager
-def running(folder: Path, configuration: str) -> Iterator[Local]:
+def running(folder: Path) -> Iterator[Local]:
     """All of compose but Grafana, which Debian does not have."""
     with contextlib.ExitStack() as stack:
         postgres = stack.enter_context(postgres_server())
@@ -158,7 +165,8 @@ def running(folder: Path, configuration: str) -> Iterator[Local]:
         for name, token in TOKENS.items():
             monkeypatch.setenv(name, token)
         stack.callback(monkeypatch.undo)
-        config = local.file(EXAMPLES / configuration)
+        config = folder / "advisor.yaml"
+        config.write_text(local.text(with_workers()))
         rules = ROOT / "dashboards" / "prometheus"
         scraping = local.file(rules / "prometheus.yml")
         for path in rules.glob("*.yaml"):
@@ -207,7 +215,7 @@ def workers(local: Local) -> Iterator[None]:
 @pytest.mark.integration
 @pytest.mark.timeout(180)
 def test_the_processes_of_compose_work_together(tmp_path):
-    with running(tmp_path, "advisor-loadgen.yaml") as local, workers(local):
+    with running(tmp_path) as local, workers(local):
         headers = {"Authorization": f"Bearer {TOKENS['ADVISOR_OPERATOR_TOKEN']}"}
         with (
             httpx.Client(

@@ -19,6 +19,7 @@ import pytest
 from advisor.demo.processes import free_port, server
 from advisor.domain import Run, RunStatus, Window
 from advisor.observe.prometheus import PrometheusError, PrometheusReader, instances
+from advisor.service.app import Advisor
 from advisor.service.history import History
 from advisor.service.sidecars import Sidecars
 from advisor.settings import AdvisorSettings, ObserveSettings
@@ -214,6 +215,21 @@ def test_a_prometheus_that_does_not_answer_leaves_nothing_known(tmp_path):
     assert found.newest("heart-disease") is None
     found.close()
     store.close()
+
+
+def test_the_advisor_tells_what_prometheus_remembers(prometheus, tmp_path):
+    configured = settings(prometheus).model_copy(update={"store": f"sqlite:///{tmp_path}/advisor.db"})
+
+    async def asked() -> tuple[tuple[tuple[float, float], ...], tuple[Window, ...]]:
+        async with Advisor(configured) as advisor:
+            return (
+                await advisor.demand("heart-disease", START, END),
+                await advisor.windows("heart-disease", JOINED + 300, JOINED + 900),
+            )
+
+    demand, windows = asyncio.run(asked())
+    assert demand[-1][1] == pytest.approx(3 * RATE, rel=0.001)
+    assert {window.replicas for window in windows} == {3}
 
 
 def test_sidecars_are_read_where_prometheus_scrapes_them_and_the_past_is_no_place(prometheus):
