@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
+from advisor.outputs.findings import change_words
 from advisor.service.bus import News, RunEvent
 from advisor.units import format_seconds
 
@@ -59,6 +60,8 @@ class RunView:
                 return None
             case News.STAGE_END:
                 return stage_sentence(data)
+            case News.CHANGE:
+                return f"hook: {change_words(str(data.get('what')), data.get('replicas'))}"
             case News.ESTIMATE:
                 return _estimate(data)
             case News.FITTING:

@@ -61,6 +61,9 @@ class Observer:
     def on_window(self, window: Window) -> None:
         """About once a second of a stage, where a sidecar is read."""
 
+    def on_change(self, what: str, replicas: int | None) -> None:
+        """Before the hook changes the target: what it is, and how many replicas there shall be."""
+
     def on_stage_end(self, result: StageResult) -> None:
         """After a stage, also one that was cut short."""
 
@@ -283,6 +286,8 @@ class _Run:
         if hooked.at is not None:
             await asyncio.sleep(hooked.at)
         begin = self.change_began = time.time() - self.generator.epoch
+        for observer in self.observers:
+            observer.on_change(hook.what, hooked.replicas)
         result = HookResult(problem=f"'{hook.what}' was stopped with the run")
         try:
             result = await hook(hooked.replicas)

@@ -15,18 +15,19 @@ Rows = Iterator[tuple[str, str]]
 def finding_rows(run: Run) -> Rows:
     """The numbers of the run's scenario, how the target was changed, and warnings."""
     found: Found = run.findings
-    words = _SCENARIOS.get(run.scenario)
-    if words is not None and found.keys() & _MARKS[run.scenario]:
+    key, words = _SCENARIOS.get(run.scenario, ("", None))
+    if words is not None and key in found:
         yield from words(found)
     for change in found.get("changes", ()):
         took = format_seconds(change["end"] - change["start"])
-        yield "hook", change["problem"] or f"{_filled(change)} was done in {took}"
+        done = f"{change_words(change['what'], change['replicas'])} was done in {took}"
+        yield "hook", change["problem"] or done
     for warning in found.get("warnings", ()):
         yield "warning", str(warning)
 
 
-def _filled(change: Found) -> str:
-    what, replicas = str(change["what"]), change["replicas"]
+def change_words(what: str, replicas: object) -> str:
+    """The command of a hook with the number of replicas that it sets."""
     if replicas is None:
         return what
     return what.replace("'{replicas}'", str(replicas)).replace("{replicas}", str(replicas))
@@ -193,22 +194,13 @@ def _bytes(value: float) -> str:
     return f"{value:.0f} B"
 
 
-_SCENARIOS: Mapping[str, Callable[[Found], Rows]] = {
-    "smoke": _smoke,
-    "spike": _spike,
-    "soak": _soak,
-    "stress": _stress,
-    "replay": _replay,
-    "rollout": _rollout,
-    "scalability": _scalability,
-}
-# One key of each scenario's own findings: a run that ended too early has none of them.
-_MARKS: Mapping[str, set[str]] = {
-    "smoke": {"as_expected"},
-    "spike": {"growth"},
-    "soak": {"memory"},
-    "stress": {"mode"},
-    "replay": {"worst"},
-    "rollout": {"trouble_seconds"},
-    "scalability": {"points"},
+# With one key of its own findings: a run that ended too early has none of them.
+_SCENARIOS: Mapping[str, tuple[str, Callable[[Found], Rows]]] = {
+    "smoke": ("as_expected", _smoke),
+    "spike": ("growth", _spike),
+    "soak": ("memory", _soak),
+    "stress": ("mode", _stress),
+    "replay": ("worst", _replay),
+    "rollout": ("trouble_seconds", _rollout),
+    "scalability": ("points", _scalability),
 }

@@ -18,6 +18,7 @@ class News(StrEnum):
     STAGE_START = "stage_start"
     SECOND = "second"
     STAGE_END = "stage_end"
+    CHANGE = "change"  # the hook is called
     ESTIMATE = "estimate"  # the fit between two stages
     FITTING = "fitting"  # the load is over, the answer is being computed
     VERDICT = "verdict"

@@ -6,6 +6,7 @@ started      target, scenario, budget, rate_cap, kinds
 stage_start  position, name, arrivals, rate, seconds
 second       position, name, start, end, requests, completed_rps, counts, p50, p95, p99, in_flight, dropped
 stage_end    position, name, rate, seconds, requests, completed_rps, p50, p95, p99, errors, dropped
+change       what, replicas
 estimate     rps, interval, form; or refusal
 fitting      stages, requests
 verdict      status, reasons, capacity {rps, interval, limited_by}, refusal

@@ -59,6 +59,10 @@ class Recorder(Observer):
         """Written with the next second."""
         self._windows.append(window)
 
+    def on_change(self, what: str, replicas: int | None) -> None:
+        """Its result is among the findings."""
+        self._tell(News.CHANGE, {"what": what, "replicas": replicas})
+
     def on_stage_end(self, result: StageResult) -> None:
         """The whole stage in place of its seconds."""
         self._write(self._store.runs.end_stage, self._run_id, self._position, result)

@@ -112,6 +112,9 @@ class Names(Observer):
     def on_stage_start(self, stage):
         self.events.append(f"start {stage.name}")
 
+    def on_change(self, what, replicas):
+        self.events.append(what)
+
     def on_stage_end(self, result):
         self.events.append(f"end {result.stage.name}")
 
@@ -139,7 +142,7 @@ def test_a_stage_is_cut_where_the_target_was_changed_and_ends_after_it():
     assert (found.ended, found.status, found.reason) == (Ended.PLAN, RunStatus.DONE, "done")
     assert [r.stage.name for r in found.stages] == ["before", "during", "after"]
     assert notes.events == [
-        "start rollout", "end before", "start during", "end during", "start after", "end after"
+        "start rollout", "swap", "end before", "start during", "end during", "start after", "end after"
     ]  # fmt: skip
     (change,) = found.changes
     during = found.stages[1]
