@@ -2,13 +2,21 @@
 // stdin: [{title, transformations, frames}]; stdout: {title: [{field: values}]}. Frames are plain: {refId, fields: [{name, type, values}]}.
 const noop = () => undefined;
 globalThis.window = globalThis;
+const element = () => ({ style: {}, sheet: { insertRule: noop, cssRules: [] }, getContext: () => null,
+  setAttribute: noop, appendChild: noop, addEventListener: noop });
 globalThis.document = {
-  createElement: () => ({ style: {}, getContext: () => null, setAttribute: noop, appendChild: noop }),
-  documentElement: { style: {} },
+  createElement: element,
+  createTextNode: element,
+  getElementsByTagName: () => [element()],
+  documentElement: element(),
+  head: element(),
+  body: element(),
   addEventListener: noop,
 };
 globalThis.navigator ??= { userAgent: "node" };
 globalThis.location ??= { href: "http://localhost/", search: "" };
+globalThis.history ??= { pushState: noop, replaceState: noop };
+globalThis.addEventListener ??= noop;
 globalThis.matchMedia ??= () => ({ matches: false, addListener: noop });
 globalThis.self ??= globalThis;
 
@@ -16,8 +24,11 @@ const data = require(process.argv[2] + "/node_modules/@grafana/data");
 const { firstValueFrom } = require(process.argv[2] + "/node_modules/rxjs");
 
 const byId = new Map(Object.values(data.standardTransformers).map((found) => [found.id, found])); // some have an alias
+const lazy = parseInt(require(process.argv[2] + "/node_modules/@grafana/data/package.json").version) >= 13; // by a function
 data.standardTransformersRegistry.setInit(() =>
-  [...byId.values()].map((transformation) => ({ id: transformation.id, name: transformation.name, transformation })));
+  [...byId.values()].map((found) => ({
+    id: found.id, name: found.name, transformation: lazy ? () => found : found,
+  })));
 data.standardFieldConfigEditorRegistry.setInit(() => []);
 
 async function main() {
