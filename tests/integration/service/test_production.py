@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from advisor.domain import AdviceStatus, Capacity
-from advisor.service import production
+from advisor.service import observer, production
 from advisor.service.app import Advisor
 from tests.integration.service.conftest import Configure, virtual_server
 from tests.integration.service.test_observer import sidecar
@@ -18,7 +18,7 @@ from tests.servers.virtual import Workers
 pytestmark = pytest.mark.integration
 
 WORKERS, MEAN, CV, BOUND = 5, 0.03, 0.5, 0.12
-SECONDS = 16.0
+SECONDS = 13.0
 
 
 def p95(rate: float, requests: int = 60_000) -> float:
@@ -57,6 +57,7 @@ def test_production_traffic_alone_gives_a_recommendation(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(production, "PAUSE", 1.0)
+    monkeypatch.setattr(observer, "RINGS_EVERY", 1)
     truth = capacity()
 
     async def scenario() -> None:
