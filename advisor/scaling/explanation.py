@@ -55,6 +55,14 @@ def _capacity(capacity: Capacity) -> Iterator[Explained]:
         f"the lower end of the {capacity.confidence:.0%} interval, up to {capacity.interval[1]:.4g}: "
         "replicas and targets are sized by it",
     )
+    if capacity.admission is not None:
+        limit = capacity.admission
+        yield Explained(
+            "admission limit of a sidecar",
+            f"{limit.in_flight} in flight, {limit.queue} waiting",
+            f"in a minute at {limit.overload:.3g} times the load {limit.goodput:.4g} answers/s are in time, "
+            f"without it {limit.goodput_without:.4g}; at capacity it turns {limit.turned_away:.2%} away",
+        )
 
 
 def _autoscaling(autoscaling: Autoscaling) -> Iterator[Explained]:
