@@ -10,6 +10,7 @@ import yaml
 
 from advisor.inject import Sidecar, inject, remove
 from advisor.inject.sidecar import NAME
+from exporters.cli import read_settings
 from tests.manifests import VERSIONS, validate
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "manifests"
@@ -58,6 +59,8 @@ def test_the_sidecar_comes_and_goes_without_a_trace(file, form):
     text = read(file)
     outcome = inject(text, SIDECARS[form], file)
     assert outcome.changed == len(injected(outcome.text)) >= 1
+    for _, sidecar in injected(outcome.text):
+        read_settings(sidecar["args"], {})
     assert remove(outcome.text, file).text == text
     assert inject(outcome.text, SIDECARS[form], file) == outcome
 
@@ -109,14 +112,14 @@ def test_the_result_is_valid_for_every_kubernetes_that_has_native_sidecars(file,
 def test_what_services_and_probes_ask_is_what_listens_there(file):
     text = read(file)
     for spec, sidecar in injected(inject(text, SIDECARS["proxy"], file).text):
-        options = dict(argument.removeprefix("--").split("=", 1) for argument in sidecar["args"])
-        listen, upstream = (int(options[name].rpartition(":")[2]) for name in ("listen", "upstream"))
-        assert listen != upstream
-        assert options["upstream"].startswith("http://127.0.0.1:")
+        settings, _ = read_settings(sidecar["args"], {})
+        host, upstream = settings.upstream
+        assert host == "127.0.0.1"
+        assert upstream != settings.listen[1]
         for container in spec["containers"]:
             names = {port.get("name"): port["containerPort"] for port in container.get("ports", [])}
             for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
                 asked = container.get(probe, {}).get("httpGet") or container.get(probe, {}).get("tcpSocket")
                 if asked is not None:
                     assert names.get(asked["port"], asked["port"]) == upstream
-        assert sidecar["readinessProbe"]["httpGet"]["port"] == int(options["metrics"].rpartition(":")[2])
+        assert sidecar["readinessProbe"]["httpGet"]["port"] == settings.metrics[1]
