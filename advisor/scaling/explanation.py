@@ -60,7 +60,7 @@ def _capacity(capacity: Capacity) -> Iterator[Explained]:
         yield Explained(
             "admission limit of a sidecar",
             f"{limit.in_flight} in flight, {limit.queue} waiting",
-            f"in a minute at {limit.overload:.3g} times the load {limit.goodput:.4g} answers/s are in time, "
+            f"in a minute at {limit.overload:.3g} × the capacity {limit.goodput:.4g} answers/s are in time, "
             f"without it {limit.goodput_without:.4g}; at capacity it turns {limit.turned_away:.2%} away",
         )
 
