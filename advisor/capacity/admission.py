@@ -33,7 +33,7 @@ def recommend_admission(model: ServerModel, slo: Slo, rps: float, *, seed: int =
     bound = slo.latency[-1]
     traffic = Traffic.poisson(_REQUESTS, seed + 3)
     held = respond(model, rps, (), traffic).in_flight
-    least = _busy_from(model)
+    least = fewest_busy(model)
     inside = max(least, int(np.ceil(held))) if np.isfinite(held) else least
     if not _in_time(model, inside, inside, bound, rps, traffic):
         inside = least
@@ -57,8 +57,8 @@ def recommend_admission(model: ServerModel, slo: Slo, rps: float, *, seed: int =
     )
 
 
-def _busy_from(model: ServerModel) -> int:
-    """The fewest requests at once with nearly the best throughput."""
+def fewest_busy(model: ServerModel) -> int:
+    """The fewest requests at once within 2 % of the best throughput."""
     if model.batching is not None:
         return 2 * model.batching.largest  # one batch runs, the next one fills
     m = np.arange(1, min(model.slots or _MOST, model.speeds.size - 1) + 1)

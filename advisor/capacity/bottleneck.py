@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.capacity.admission import fewest_busy
 from advisor.capacity.identification import Form, ServerModel
 from advisor.capacity.regression import ServiceDemand
 from advisor.capacity.regression.points import merge
@@ -350,10 +351,11 @@ def _contention(seen: Symptoms) -> Diagnosis | None:
             f"{1 + sigma + 2 * kappa:.2g} times as long as one.",
             ("one worker process a core", "a runtime that releases the lock while it computes"),
         )
+    busy = fewest_busy(model)
     return Diagnosis(
         Limit.CONTENTION,
-        f"Requests slow each other down: two at once take {1 + sigma + 2 * kappa:.2g} times as long as one, "
-        f"ten {1 + 9 * sigma + 90 * kappa:.2g} times; more of them at once gain little or nothing.",
+        f"Requests slow each other down: {busy} at once get {busy * float(model.speeds[busy]):.3g} times as "
+        "much done as one alone, and more of them gain little or nothing.",
         ("limit the requests in flight, so that the rest wait outside", "look for a shared lock or pool"),
     )
 

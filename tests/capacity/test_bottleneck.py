@@ -47,7 +47,7 @@ BATCHES = Batching(8, 0.005, 0.02, 0.002, np.array([0.036]), np.zeros(9, np.int6
         (
             Symptoms("p95", model(Form.CONTENTION, None, (0.2, 0.01))),
             Limit.CONTENTION,
-            ["two at once take 1.2 times", "ten 3.7 times"],
+            ["7 at once", "2.67 times"],
         ),
         (Symptoms("p95", model(Form.CONTENTION, 40, (0.97, 0.0))), Limit.SINGLE_THREAD, ["2 times as long"]),
         (Symptoms("p95", model(Form.SHARED_CORES, None, (0.9, 3.0))), Limit.CPU, ["3 cores"]),
