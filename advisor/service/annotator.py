@@ -23,6 +23,7 @@ from advisor.store import Store
 PAUSE = 5.0  # s between two looks
 LONGEST = 300.0  # s between two tries while Grafana is away
 KEPT = 200  # runs that wait for it at the most, the newest
+RECENT = 10  # runs that are looked at while none waits: a load test may need the CPU
 TOO_OLD = 7 * 86400.0  # s since a run began; what is older is not marked any more
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Annotator:
         self._clock = clock
         self._grafana: Grafana | None = None
         self._marked: Mapping[str, RunStatus] = {}
+        self._behind = True  # since the start, or the last failure
         self._failure: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -73,13 +75,19 @@ class Annotator:
     async def _loop(self, grafana: Grafana) -> None:
         pause = PAUSE
         while True:
-            pause = PAUSE if await self.round(grafana) else min(2 * pause, LONGEST)
+            try:
+                done = await self.round(grafana)
+            except Exception:  # noqa: BLE001 - an odd answer must not end the marking of later runs
+                _log.exception("runs could not be marked in Grafana")
+                done = False
+            pause = PAUSE if done else min(2 * pause, LONGEST)
             await asyncio.sleep(pause)
 
     async def round(self, grafana: Grafana) -> bool:
         """Mark what changed since the last round; False where it is to be tried again later."""
+        behind, self._behind = self._behind, True
         try:
-            runs = await self._threads(self._store.runs.list, limit=KEPT)
+            runs = await self._threads(self._runs, KEPT if behind else RECENT)
         except SQLAlchemyError as error:
             _log.warning("runs cannot be read for Grafana: %s", error)
             return False
@@ -97,7 +105,15 @@ class Annotator:
         finally:
             self._marked = marked
         self._say(None)
+        self._behind = False
         return True
+
+    def _runs(self, most: int) -> list[Run]:
+        """The newest, and those that were under way when they were marked."""
+        newest = self._store.runs.list(limit=most)
+        open_ends = {run_id for run_id, status in self._marked.items() if status is RunStatus.RUNNING}
+        overtaken = (self._store.runs.head(run_id) for run_id in open_ends - {run.run_id for run in newest})
+        return [*newest, *(run for run in overtaken if run is not None)]
 
     def _mark(self, grafana: Grafana, run: Run) -> None:
         mark(grafana, annotation_of(run, self._settings.advisor_url))

@@ -7,7 +7,8 @@ import pytest
 
 from advisor.domain import Run, RunStatus, Verdict, VerdictStatus
 from advisor.outputs.grafana import Grafana
-from advisor.service.annotator import Annotator
+from advisor.service import annotator as annotator_module
+from advisor.service.annotator import RECENT, Annotator
 from advisor.service.threads import StoreThreads
 from advisor.settings import GrafanaSettings
 from advisor.store import Store
@@ -85,6 +86,28 @@ def test_what_happened_while_grafana_was_away_is_marked_later(fake, store, round
     assert tags(fake) == {"run:a": ["done", "valid"], "run:b": ["running"]}
 
 
+def test_a_long_run_that_newer_ones_overtook_gets_its_end(fake, store, rounds):
+    go = rounds()
+    long = add(store, "long")
+    assert go()
+    for i in range(RECENT + 1):
+        add(store, f"s{i}", started=NOW + 1 + i, status=RunStatus.DONE)
+    end(store, long)
+    assert go()
+    assert tags(fake)["run:long"] == ["done", "valid"]
+
+
+def test_all_that_waited_is_marked_not_only_the_newest(fake, store, rounds):
+    go = rounds()
+    fake.fail = (502, "bad gateway")
+    for i in range(RECENT + 5):
+        add(store, f"s{i}", started=NOW + i, status=RunStatus.DONE)
+    assert not go()
+    fake.fail = None
+    assert go()
+    assert len(fake.annotations) == RECENT + 5
+
+
 def test_another_advisor_goes_on_without_marking_twice(fake, store, rounds):
     run = add(store, "a")
     assert rounds()()
@@ -119,13 +142,17 @@ def test_without_a_token_it_says_which_variable_and_rests(store, caplog):
     assert "GRAFANA_TOKEN" in caplog.text
 
 
-def test_it_starts_marks_and_stops(fake, store):
+def test_it_starts_survives_odd_answers_marks_and_stops(fake, store, monkeypatch):
     add(store, "a")
+    fake.fail = (200, '{"odd": "answer"}')
+    monkeypatch.setattr(annotator_module, "PAUSE", 0.01)
 
     async def life():
         threads = StoreThreads(1)
         annotator = Annotator(GrafanaSettings(url=fake.url), TOKEN, store, threads, clock=lambda: NOW)
         await annotator.start()
+        await asyncio.sleep(0.2)
+        fake.fail = None
         async with asyncio.timeout(10):
             while not fake.annotations:  # noqa: ASYNC110 - it is a thread that fills them
                 await asyncio.sleep(0.01)
