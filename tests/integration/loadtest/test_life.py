@@ -80,7 +80,10 @@ def test_an_abort_keeps_what_was_measured_and_ends_the_generator(server: Server)
     assert took < 2
     assert 40 <= len(result.log) < 100
     assert not result.drained
-    assert (result.log.outcome == Outcome.CANCELLED).sum() == (result.log.kind == 1).sum() > 0
+    slow = result.log.kind == 1
+    assert slow.any()
+    assert set(result.log.outcome[slow].tolist()) == {Outcome.CANCELLED}
+    assert Outcome.OK in result.log.outcome[~slow]
 
 
 def test_a_generator_that_dies_is_told_with_its_last_words(server: Server) -> None:

@@ -205,7 +205,7 @@ def test_stopping_the_advisor_aborts_its_runs_and_keeps_them(configure: Configur
     ("changes", "error", "words"),
     [
         ({"url": "http://127.0.0.1:1"}, TargetUnreachable, "127.0.0.1:1"),
-        ({"requests": [{"path": "/", "expect": "418"}]}, PayloadRejected, "expected 418"),
+        ({"requests": [{"path": "/", "expect": "201"}]}, PayloadRejected, "expected 201"),
         ({"production": True}, NotAllowed, "is production"),
         ({"blackout": [{"cron": "* * * * *", "duration": "1h"}]}, NotAllowed, "blackout"),
     ],
