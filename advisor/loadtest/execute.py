@@ -286,10 +286,10 @@ class _Run:
         if hooked.at is not None:
             await asyncio.sleep(hooked.at)
         begin = self.change_began = time.time() - self.generator.epoch
-        for observer in self.observers:
-            observer.on_change(hook.what, hooked.replicas)
         result = HookResult(problem=f"'{hook.what}' was stopped with the run")
         try:
+            for observer in self.observers:
+                observer.on_change(hook.what, hooked.replicas)
             result = await hook(hooked.replicas)
         except Exception as error:  # noqa: BLE001 - raised where the inbox is read
             self.inbox.put_nowait(error)
