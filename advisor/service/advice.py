@@ -232,7 +232,7 @@ class Advice:
             return Measured.by_run(valid), ()
         watched = fit is not None and (fit.version, fit.slo) == (target.version, target.slo.slo())
         if fit is not None and watched and isinstance(fit.answer, Capacity):
-            return Measured.by_production(fit), ()
+            return Measured.by_production(fit), (_watched(fit, fit.answer),)
         run, doubts = self._run(target)
         if run is not None:
             return Measured.by_run(run), doubts
@@ -325,6 +325,11 @@ class Advice:
                 while len(self._moved) > _KEPT:
                     self._moved.popitem(last=False)
         return found
+
+
+def _watched(fit: ProductionFit, found: Capacity) -> str:
+    seen = f"{fit.requests} requests, at most {found.evidence.top_rate:.4g} req/s a replica"
+    return f"read from production alone ({seen}): no load test has confirmed it"
 
 
 def _drifted(advice: Recommendation, drift: Drift) -> Recommendation:

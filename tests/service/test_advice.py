@@ -167,6 +167,7 @@ def test_production_answers_until_a_valid_run_does(advice: Advice, store: Store)
     found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
     assert isinstance(found.capacity, Capacity)
     assert (found.status, found.capacity.rps) == (AdviceStatus.OK, 80)
+    assert "read from production alone (9000 requests, at most 110 req/s a replica)" in found.warnings[0]
 
     store.runs.add(a_run("good", NOW - 60))
     found = advice.recommendation(a_target(), Question(demand_rps=100), now=NOW)
