@@ -93,7 +93,7 @@ def _kinds(run: Run, log: RequestLog) -> Iterator[_Entry]:
     names = [str(name) for name in known] if isinstance(known, list | tuple) else []
     for kind in np.unique(log.kind).tolist():
         name = names[kind] if kind < len(names) else f"request {kind + 1}"
-        found = re.fullmatch(r"([A-Z]+) (/.*)", name)
+        found = re.fullmatch(r"([A-Z]+) (.+)", name)  # of a locustfile, names are its own
         method, path = found.groups() if found else ("", name)
         yield _Entry(method, path, log.select(log.kind == kind))
 

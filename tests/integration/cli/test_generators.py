@@ -39,7 +39,7 @@ def test_a_locustfile_runs_and_its_own_objective_decides(type_in, rude, tmp_path
     (tmp_path / "users.py").write_text(LOCUSTFILE)
     ended = type_in(
         "run", "--url", rude, "--locustfile", "users.py", "--users", "4", "--duration", "3s",
-        "--slo", "p95=1s", "--slo", "error_ratio=90%", "--json",
+        "--slo", "p95=1s", "--slo", "error_ratio=90%", "--json", "--csv", "out",
     )  # fmt: skip
     assert ended.code == 1, ended.err
     document = json.loads(ended.out)
@@ -48,6 +48,8 @@ def test_a_locustfile_runs_and_its_own_objective_decides(type_in, rude, tmp_path
     assert stage["outcomes"].keys() == {"ok", "client_error"}
     assert document["findings"]["locustfile"]["exit_code"] == 7
     assert "closed loop" in document["verdict"]["reasons"][0]
+    rows = [line.split(",")[:2] for line in (tmp_path / "out_stats.csv").read_text().splitlines()]
+    assert sorted(rows[1:-1]) == [["GET", "bad"], ["GET", "fine"]]
 
 
 def test_a_stream_over_tls_on_new_connections_within_objectives_of_its_own(type_in, tmp_path):
