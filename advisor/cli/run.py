@@ -30,6 +30,10 @@ Does it hold 50 req/s for ten minutes without a leak?
 
   capacity-advisor run heart-disease --config advisor.yaml --scenario soak --rate 50 --duration 10m
 
+Your own Locust users, fifty of them:
+
+  capacity-advisor run --url http://127.0.0.1:8080 --locustfile locustfile.py --users 50 --slo p95=300ms
+
 Does a release lose a request?
 
   capacity-advisor run heart-disease --config advisor.yaml --scenario rollout --hook './deploy.sh v13'
