@@ -387,8 +387,6 @@ class Window:
     gpu_utilization: float | None = None
     gpu_memory_bytes: float | None = None  # the model's own where it can be told apart, else the whole GPU's
     gpu_memory_limit_bytes: float | None = None
-    gpu_memory_bytes: float | None = None  # the model's own where it can be told apart, else the whole GPU's
-    gpu_memory_limit_bytes: float | None = None
     kv_cache: float | None = None  # share of an engine's key-value cache in use
     replicas: int = 1
     source: str = ""
