@@ -20,7 +20,7 @@ from tests.integration.cli.conftest import Service, printing_its_port, serving
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PATIENCE = 8_000  # ms
+PATIENCE = 20_000  # ms
 TOKENS = {"ADVISOR_VIEWER_TOKEN": "look", "ADVISOR_OPERATOR_TOKEN": "touch"}
 
 expect.set_options(timeout=PATIENCE)

@@ -57,6 +57,7 @@ function open(root, { run, target }, over) {
     draw(lines);
   });
   on("estimate", (data) => show(run, { estimate: data.rps == null ? "–" : `${rate(data.rps)} (${data.interval.map((end) => Number(end.toPrecision(3))).join(" to ")})` }));
+  on("change", (data) => show(run, { stage: `hook: ${data.what}${data.replicas == null ? "" : ` to ${data.replicas} replicas`}` }));
   on("stage_end", over); // its figures stand in the table of stages
   on("fitting", () => show(run, { stage: "computing the answer", share: 1 }));
   on("done", () => {
