@@ -52,6 +52,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $loadgen := dict "workers" (int .Values.loadgen.workers) "bind" "0.0.0.0:5557" -}}
 {{- $_ := set $config "loadgen" (mergeOverwrite (deepCopy (default dict $config.loadgen)) $loadgen) -}}
 {{- end -}}
+{{- if include "advisor.asksKubernetes" . -}}
+{{- $_ := set $config "kubernetes" true -}}
+{{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
 

@@ -229,6 +229,8 @@ def test_rights_are_the_least_and_only_where_they_are_asked_for():
         "statefulsets": ["get"],
         "horizontalpodautoscalers": ["list"],
     }
+    for rbac, asks in ({}, False), ({"read": True}, True):
+        assert parse(one(render({"rbac": rbac}), "ConfigMap")["data"]["advisor.yaml"]).kubernetes is asks
     assert verbs({"scale": True})["deployments/scale"] == ["get", "patch"]
     assert one(render({"rbac": {"scale": True}}), "Deployment")["spec"]["template"]["spec"][
         "automountServiceAccountToken"
