@@ -75,7 +75,6 @@ def _html(template: str, request: Request, *, status: int = HTTPStatus.OK, **val
         template,
         root="../" * (request.url.path.count("/") - 1),
         acting=access.acting,
-        signed_in=not access.is_open,
         scenarios=get_args(Scenario),
         now=dt.datetime.now(dt.UTC),
         **values,
