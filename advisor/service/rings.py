@@ -26,10 +26,9 @@ class Rings:
     `stored(source)` tells up to when (Unix s) the requests of a replica are known; called once for each.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, stored: Stored, timeout: float = 5.0) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, stored: Stored) -> None:
         self._client = client
         self._stored = stored
-        self._timeout = timeout
         self._replicas: dict[str, _Replica] = {}
 
     async def __call__(self, urls: Sequence[str]) -> list[Spell]:
@@ -38,7 +37,7 @@ class Rings:
             del self._replicas[gone]
         for url in urls:
             if url not in self._replicas:
-                self._replicas[url] = _Replica(url, self._client, self._timeout, await self._stored(url))
+                self._replicas[url] = _Replica(url, self._client, await self._stored(url))
         read = await asyncio.gather(*(self._replicas[url].read() for url in urls))
         return [spell for spells in read for spell in spells]
 
@@ -51,10 +50,10 @@ class Rings:
 class _Replica:
     """One ring. All times are the sidecar's, so that its clock need not be the advisor's."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient, timeout: float, stored: float | None) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, stored: float | None) -> None:
         self._url = url
         events = urlsplit(url)._replace(path=EVENTS_PATH, query="").geturl()
-        self._reader = EventReader(events, client, timeout=timeout)
+        self._reader = EventReader(events, client)
         self._last = stored  # the end of the last request that was seen
         self._first = True
         self._skip = False
