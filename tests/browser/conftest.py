@@ -48,6 +48,7 @@ def configuration(folder: Path, model: str) -> Path:
         "ok": {"version": "v2", "scaling": {"min_replicas": 2}},
         "stale": {"demand_rps": 100},
         "refused": {"demand_rps": 80},
+        "empty": {"production": True},
         "sleeper": {"demand_rps": 400, "schedule": {"soak": "0 1 * * *"}},
     }
     names = ("ok", "short", "stale", "refused", "infeasible", "failed", "sleeper", "empty")

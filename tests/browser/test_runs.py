@@ -95,6 +95,11 @@ def test_a_viewer_is_asked_for_the_operators_token(stranger, locked):
     row.get_by_role("button", name="Abort").click()
     expect(row.get_by_role("button", name="Start a run")).to_be_visible()
 
+    page.locator("#target-empty").get_by_role("button", name="Start a run").click()
+    start.get_by_role("button", name="Start", exact=True).click()
+    expect(start.get_by_role("alert")).to_contain_text("'empty' is production, and load on it is not allowed")
+    expect(ask).to_be_hidden()  # the token is not to blame
+
     other = page.context.new_page()  # another tab knows nothing
     other.goto(f"{locked.url}/targets/sleeper/page.html")
     other.get_by_role("button", name="Start a run").click()

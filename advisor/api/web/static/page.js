@@ -17,7 +17,7 @@ function notify(text, bad = false) {
 class Refused extends Error {
   constructor(status, problem) {
     super([problem.detail ?? `HTTP ${status}`, problem.hint].filter(Boolean).join(": "));
-    this.status = status;
+    this.isOfRole = status === 401 || (status === 403 && problem.type === "about:blank"); // no rule of the target's
   }
 }
 
@@ -41,7 +41,7 @@ async function act(path, body) {
     try {
       return await send(path, body);
     } catch (error) {
-      if (acting !== "token" || ![401, 403].includes(error.status)) throw error;
+      if (acting !== "token" || !error.isOfRole) throw error;
       sessionStorage.removeItem(KEPT);
       objection = error.message;
     }
