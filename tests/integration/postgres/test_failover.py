@@ -80,12 +80,7 @@ def advisors(config: Path, count: int) -> Iterator[list[Started]]:
         yield started
     finally:
         for one in started:
-            one.process.terminate()
-        for one in started:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                one.process.wait(20)
-            one.process.kill()
-            one.process.wait()
+            one.kill()
 
 
 def answers(one: Started) -> bool | None:
