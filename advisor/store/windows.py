@@ -128,14 +128,20 @@ class Windows:
                 packed += self._pack_target(connection, target, until)
         return packed
 
-    def thin(self, *, before: float, seconds: int) -> int:
+    def thin(self, *, before: float, seconds: int, most: int = 500) -> int:
         """Join the windows of hours before (Unix s) into windows of `seconds`; returns how many hours.
 
-        Sums and means stay. A gap, and a change of the number of replicas, stay where they were.
+        Sums and means stay. A gap, and a change of the number of replicas, stay where they were. The oldest
+        come first, and no more than `most`: a month never thinned must not keep a thread for minutes.
         """
         wanted = (WindowHourRow.hour < before - _HOUR) & (WindowHourRow.count > _HOUR // seconds)
         with self._db.read() as connection:
-            keys = connection.execute(select(WindowHourRow.target, WindowHourRow.hour).where(wanted)).all()
+            keys = connection.execute(
+                select(WindowHourRow.target, WindowHourRow.hour)
+                .where(wanted)
+                .order_by(WindowHourRow.hour)
+                .limit(most)
+            ).all()
         for target, hour in keys:
             held = (WindowHourRow.target == target) & (WindowHourRow.hour == hour)
             with self._db.write() as connection:

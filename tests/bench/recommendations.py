@@ -36,6 +36,7 @@ from advisor.domain import (
     VerdictStatus,
     Window,
 )
+from advisor.service.observer import THINNED
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Store, codec
 from advisor.store.models import DemandHourRow, WindowHourRow
@@ -79,7 +80,12 @@ def fill(store: Store, targets: int, days: int, now: float) -> None:
     last = int(now // HOUR) * HOUR
     hours = [last - HOUR * i for i in range(1, 24 * days + 1)]
     bounds = np.geomspace(0.001, 120, 70)
-    packed = codec.pack_windows([_window(15.0 * k, bounds, rng) for k in range(240)])  # all hours weigh alike
+    packed = {
+        seconds: codec.pack_windows(
+            [_window(k * seconds, seconds, bounds, rng) for k in range(HOUR // seconds)]
+        )
+        for seconds in (15, *THINNED.values())
+    }  # all hours of an age weigh alike
     for i in range(targets):
         name = f"model-{i}"
         store.runs.add(a_run(name, now, rng))
@@ -87,7 +93,11 @@ def fill(store: Store, targets: int, days: int, now: float) -> None:
         with store.database.write() as connection:
             connection.execute(
                 insert(WindowHourRow),
-                [{"target": name, "hour": hour, "count": 240, "windows": packed} for hour in hours],
+                [
+                    {"target": name, "hour": hour, "count": HOUR // length, "windows": packed[length]}
+                    for hour in hours
+                    for length in [max((s for age, s in THINNED.items() if hour < now - age), default=15)]
+                ],
             )
             connection.execute(
                 insert(DemandHourRow),
@@ -135,11 +145,11 @@ def a_run(name: str, now: float, rng: np.random.Generator) -> Run:
     )
 
 
-def _window(start: float, bounds: np.ndarray, rng: np.random.Generator) -> Window:
+def _window(start: float, seconds: int, bounds: np.ndarray, rng: np.random.Generator) -> Window:
     counts = rng.poisson(40 * np.exp(-((np.arange(71) - 25) ** 2) / 30)).astype(float)
     return Window(
         start,
-        start + 15,
+        start + seconds,
         {"ok": float(counts.sum())},
         Histogram(bounds, counts),
         in_flight=1.5,
@@ -238,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--targets", type=int, default=200)
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=45.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = settings(f"sqlite:///{Path(folder)}/advisor.db", options.targets)

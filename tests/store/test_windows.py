@@ -130,6 +130,18 @@ def test_newest(store: Store, packed: bool) -> None:
     assert store.windows.newest("heart", since=START + 31) is None
 
 
+def test_old_windows_are_joined_a_few_hours_at_a_time_the_oldest_first(store: Store) -> None:
+    for hour in range(3):
+        for k in range(8):
+            store.windows.append({"heart": a_window(START + hour * HOUR + 450 * k, 450.0)})
+    store.windows.pack(now=START + 3 * HOUR)
+
+    assert store.windows.thin(before=START + 9 * HOUR, seconds=1800, most=2) == 2
+    assert store.windows.count("heart") == 2 + 2 + 8
+    assert [w.start - START for w in store.windows.between("heart", START, START + 3600)] == [0, 1800]
+    assert store.windows.thin(before=START + 9 * HOUR, seconds=1800, most=2) == 1
+
+
 def test_old_windows_are_joined_and_tell_the_same(store: Store) -> None:
     for i in range(240):
         if not 100 <= i < 120:  # nobody looked
