@@ -6,9 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := advisor,postgres,demo,dashboards,dev
+EXTRAS := advisor,postgres,kubernetes,demo,dashboards,dev
 DEBIAN := haproxy nginx-light wrk prometheus chromium postgresql
-SOURCES := advisor exporters dashboards tests
+SOURCES := advisor exporters dashboards helm tests
 
 .PHONY: help demo test check bench format dashboards system clean
 
@@ -37,6 +37,7 @@ demo: $(VENV)/.demo ## example model, sidecar and advisor; a short capacity, spi
 
 system: ## Debian packages that the tests and the benchmarks start
 	@missing=(); for p in $(DEBIAN); do dpkg -s "$$p" >/dev/null 2>&1 || missing+=("$$p"); done; \
+	command -v npm >/dev/null || missing+=(nodejs npm); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	  echo "Installing from Debian: $${missing[*]}"; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
