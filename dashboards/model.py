@@ -67,10 +67,10 @@ def answers() -> list[Panel]:
         rps("advisor_capacity_lower_rps", "Lower bound", "Of its 90 % interval: sizing and the HPA use it."),
         rps("advisor_capacity_upper_rps", "Upper bound", "Far from the lower: a longer run tells more."),
         rps(
-            "advisor_capacity_saturation_rps",
+            "advisor_capacity_knee_rps",
             "Knee",
-            "Throughput when it is always busy: from here on requests only wait. The gap to the capacity "
-            "is what the objective costs.",
+            "Where throughput over mean latency is highest: from here on, load costs more latency than it "
+            "brings throughput.",
         ),
         word("Limited by", "What ends the capacity. /recommendations/<target> says what to try.")
         .with_target(query(series("advisor_capacity_limited_by"), "{{limit}}")),
@@ -107,7 +107,7 @@ def latency() -> Panel:
         .with_target(table_query(f"{_fitted()} * 0 + {SLO}", "S"))
         .with_target(table_query(_mark("advisor_capacity_rps"), "C"))
         .with_target(table_query(_mark("advisor_target_load_rps"), "T"))
-        .with_target(table_query(_mark("advisor_capacity_saturation_rps"), "K"))
+        .with_target(table_query(_mark("advisor_capacity_knee_rps"), "K"))
         .transformations(joined("rate", names))
         .override_by_name("rate", [prop("unit", "reqps")])
         .override_by_name("fitted", [prop("color", fixed(CALM))])

@@ -10,6 +10,7 @@ import numpy as np
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from advisor.capacity.knee import knee
 from advisor.domain import AdviceStatus, Capacity, Floats, MetricType, Recommendation, Run
 from advisor.outputs.run_gauges import Stages, families, gauge, measured
 from advisor.scaling.signal import CPU, REQUEST_RATE
@@ -75,7 +76,7 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
     lower = gauge("advisor_capacity_lower_rps", "Lower end of its 90 % interval.", "target")
     upper = gauge("advisor_capacity_upper_rps", "Upper end of its 90 % interval.", "target")
     when = gauge("advisor_capacity_measured_timestamp_seconds", "When it was measured.", "target")
-    saturated = gauge("advisor_capacity_saturation_rps", "Throughput when it is always busy.", "target")
+    bend = gauge("advisor_capacity_knee_rps", "Where throughput over mean latency is highest.", "target")
     limited = gauge("advisor_capacity_limited_by", "1 for what ends the capacity.", "target", "limit")
     free = gauge("advisor_headroom_ratio", "Share of the capacity that demand leaves free.", "target")
     demand = gauge("advisor_demand_rps", "Demand that the advice is for.", "target", "source")
@@ -99,8 +100,8 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
             lower.add_metric([name], capacity.interval[0])
             upper.add_metric([name], capacity.interval[1])
             limited.add_metric([name, capacity.limited_by], 1.0)
-            if capacity.saturation_rps is not None and math.isfinite(capacity.saturation_rps):
-                saturated.add_metric([name], capacity.saturation_rps)
+            if (at := knee(capacity.curve)) is not None:
+                bend.add_metric([name], at)
             if capacity.admission is not None:
                 admitted.add_metric([name, "in_flight"], capacity.admission.in_flight)
                 admitted.add_metric([name, "queue"], capacity.admission.queue)
@@ -129,7 +130,7 @@ def _advice(recommendations: tuple[Recommendation, ...]) -> Iterator[Metric]:
                 if signal is not None and signal.target is not None:
                     hpa.add_metric([name, signal.metric, signal.type, signal.unit], signal.target)
     yield from (
-        replicas, current, rps, lower, upper, saturated, when, limited, free, demand, hpa, bounds, admitted,
+        replicas, current, rps, lower, upper, bend, when, limited, free, demand, hpa, bounds, admitted,
         load, drift, status,
     )  # fmt: skip
 
