@@ -42,14 +42,25 @@ def test_only_what_the_server_answered_is_work_and_only_its_own_refusal_a_reject
     assert timeline.rejected.tolist() == [float(outcomes.index(Outcome.REJECTED))]
 
 
-def test_requests_sent_together_are_served_in_the_order_that_was_seen():
+@pytest.mark.parametrize("sending", [4e-4, 3e-3, 1e-2])
+def test_requests_sent_together_are_served_in_the_order_that_was_seen(sending):
     """100 at once: who reached the one worker first is not known, but each took its 10 ms."""
     order = np.random.default_rng(0).permutation(100)
     end = (np.argsort(order) + 1) * 0.01
-    timeline = from_log(log_of(np.sort(np.random.default_rng(1).uniform(0, 4e-4, 100)), end + 4e-4))
+    sent = np.sort(np.random.default_rng(1).uniform(0, sending, 100))
+    timeline = from_log(log_of(sent, end + sending))
     gaps = np.diff(timeline.departure)
     assert (gaps > 0).all()
     assert gaps == pytest.approx(0.01)
+
+
+def test_a_stream_of_requests_is_no_volley():
+    """400/s to sixteen workers of 40 ms: who overtook whom stays as it was seen."""
+    sent = poisson(400.0, 10.0, 1)
+    end = sent + np.random.default_rng(2).exponential(0.04, sent.size)
+    overtaken = np.mean(np.diff(end) < 0)
+    kept = np.mean(np.diff(from_log(log_of(sent, end)).departure) < 0)
+    assert kept > 0.6 * overtaken
 
 
 def test_thinning_keeps_whole_busy_periods_and_the_busiest():

@@ -14,6 +14,9 @@ from advisor.domain import Floats, Ints, Outcome, RequestLog
 # the server did the work
 ANSWERED = (Outcome.OK, Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR, Outcome.ACCEPTED)
 
+_DENSE = 10  # requests on each other's heels are no accident of Poisson arrivals
+_VOLLEY = 15  # times the jitter: the longest group
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -122,19 +125,20 @@ def _repaired(arrival: Floats, departure: Floats) -> Floats:
     """Departures sorted inside groups of requests that were sent within the network's jitter of each other.
 
     Who of them reached the server first is not known, and a wrong guess gives one request the time of two.
-    Sent together, they are interchangeable: the earlier arrival takes the earlier departure.
+    Sent together, they are interchangeable: the earlier arrival takes the earlier departure. A volley, whose
+    connections open in any order, is one group however long its sending took.
     """
     if arrival.size < 2:
         return departure
     jitter = float(np.clip(0.05 * np.median(departure - arrival), 1e-4, 2e-3))
     group = np.zeros(arrival.size, np.int64)
-    opened = arrival[0]
-    current = 0
-    for i, when in enumerate(arrival):
-        if when - opened > jitter:
-            opened = when
-            current += 1
-        group[i] = current
+    first = 0
+    for i in range(1, arrival.size):
+        taken = arrival[i] - arrival[first]
+        dense = i - first >= _DENSE and arrival[i] - arrival[i - 1] <= jitter / 2
+        if taken > jitter and not (dense and taken <= _VOLLEY * jitter):
+            first = i
+        group[i] = first
     return departure[np.lexsort((departure, group))]
 
 
