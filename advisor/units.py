@@ -183,6 +183,11 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def format_rate(rate: float) -> str:
+    """`85.3/s` of requests a second, `1200/s`: three digits below 1000."""
+    return f"{rate:.3g}/s" if rate < 999.5 else f"{rate:.0f}/s"
+
+
 def format_share(share: float) -> str:
     """`99.95 %`: two decimals, never rounded up to 100."""
     percent = int(share * 10_000 + 1e-9) / 100

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from advisor.domain import LatencyBound
 from advisor.units import (
     amend_slo,
+    format_rate,
     format_seconds,
     format_share,
     parse_bytes,
@@ -148,6 +149,13 @@ def test_a_wrong_objective_names_the_term(terms, message):
 )
 def test_seconds_for_people(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.0512, "0.0512/s"), (85.34, "85.3/s"), (999.7, "1000/s"), (1234.5, "1234/s")]
+)
+def test_a_rate_has_three_digits_and_no_exponent(rate, text):
+    assert format_rate(rate) == text
 
 
 def test_an_objective_is_amended_by_name():

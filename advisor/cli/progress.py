@@ -13,7 +13,7 @@ from rich.text import Text
 
 from advisor.outputs.findings import change_words
 from advisor.service.bus import News, RunEvent
-from advisor.units import format_seconds
+from advisor.units import format_rate, format_seconds
 
 _NO_ONE_RATE = {"ramp", "replay", "volley"}
 _SEARCHES = {"capacity", "stress", "scalability"}
@@ -142,7 +142,7 @@ def _estimate(data: Mapping[str, Any]) -> str | None:
 
 
 def _rate(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}/s" if value < 999.5 else f"{value:.0f}/s"
+    return "–" if value is None else format_rate(value)
 
 
 def _number(value: object) -> float | None:

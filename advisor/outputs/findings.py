@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from advisor.domain import Run
-from advisor.units import format_seconds, format_share, quantile_name
+from advisor.units import format_rate, format_seconds, format_share, quantile_name
 
 Found = Mapping[str, Any]
 Rows = Iterator[tuple[str, str]]
@@ -41,10 +41,10 @@ def _spike(found: Found) -> Rows:
     quantile = quantile_name(found["quantile"])
     before, peak = _time(found["latency_before"]), _time(found["latency_peak"])
     growth = f"{found['growth']:.3g} times as much"
-    yield "spike", f"{_rate(found['base_rps'])} to {_rate(found['peak_rps'])}, {growth}"
+    yield "spike", f"{format_rate(found['base_rps'])} to {format_rate(found['peak_rps'])}, {growth}"
     yield "latency", f"{quantile} {before} before, {peak} at worst"
     yield "errors", f"{_share(found['error_ratio'])} of the requests from the spike until it was over"
-    yield "completed", f"at most {_rate(found['completed_peak_rps'])}"
+    yield "completed", f"at most {format_rate(found['completed_peak_rps'])}"
     drained = _after(found["drained_seconds"], "drained", "not drained before the run ended")
     yield "backlog", f"at most {found['backlog_peak']:.0f} requests, {drained}"
     yield "recovery", _after(found["recovery_seconds"], "within the objective", "none before the run ended")
@@ -91,23 +91,23 @@ def _drift(drift: Found, slope: Callable[[float], str], level: Callable[[float],
 def _stress(found: Found) -> Rows:
     yield "fails", f"{found['mode']}: {found['why']}"
     first = found["first_failing_rps"]
-    yield "first failing load", _rate(first) if first is not None else "none of those asked"
-    yield "best", f"{_rate(found['best_rps'])} completed"
+    yield "first failing load", format_rate(first) if first is not None else "none of those asked"
+    yield "best", f"{format_rate(found['best_rps'])} completed"
     for step in found["steps"]:
         answers = f"latency {_time(step['latency'])}, errors {_share(step['error_ratio'])}"
-        yield f"at {_rate(step['rate'])}", f"{_rate(step['completed_rps'])} completed, {answers}"
+        yield f"at {format_rate(step['rate'])}", f"{format_rate(step['completed_rps'])} completed, {answers}"
     recovery = found["recovery_seconds"]
     back = None if recovery is None else f"{format_seconds(recovery)} after the load fell"
     yield "recovery", back or "none before the run ended"
 
 
 def _replay(found: Found) -> Rows:
-    mean, peak = _rate(found["mean_rps"]), _rate(found["peak_rps"])
+    mean, peak = format_rate(found["mean_rps"]), format_rate(found["peak_rps"])
     yield "demand", f"{mean} on average, {peak} at most, over {format_seconds(found['seconds'])}"
     time, requests = format_share(found["time_within"]), format_share(found["requests_within"])
     yield "within objective", f"{time} of the time, {requests} of the requests"
     worst = found["worst"]
-    load = f"{_rate(worst['offered_rps'])} offered, {_rate(worst['completed_rps'])} completed"
+    load = f"{format_rate(worst['offered_rps'])} offered, {format_rate(worst['completed_rps'])} completed"
     latency = f"{quantile_name(found['quantile'])} {_time(worst['latency'])}"
     span = f"{format_seconds(worst['seconds'])} from {_moment(worst['at'])} on"
     yield "worst", f"{span}: {load}, {latency}, errors {_share(worst['error_ratio'])}"
@@ -145,7 +145,7 @@ def _scalability(found: Found) -> Rows:
     if law is None:
         yield "law", f"not fitted: {found['refusal']}"
         return
-    yield "law", f"of the {law['throughput']} throughput, {_rate(law['rps_of_one'])} of one replica"
+    yield "law", f"of the {law['throughput']} throughput, {format_rate(law['rps_of_one'])} of one replica"
     yield "contention σ", _coefficient(law, "sigma")
     yield "crosstalk κ", _coefficient(law, "kappa")
     if law["kappa_shown"]:
@@ -161,10 +161,6 @@ def _coefficient(law: Found, name: str) -> str:
     low, high = law[f"{name}_interval"]
     shown = "" if law[f"{name}_shown"] else ", not different from 0"
     return f"{law[name]:.3g} ({low:.3g} to {high:.3g}, 90 %){shown}"
-
-
-def _rate(value: float) -> str:
-    return f"{value:.3g}/s" if value < 999.5 else f"{value:.0f}/s"
 
 
 def _time(seconds: float | None) -> str:

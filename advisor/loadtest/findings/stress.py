@@ -10,6 +10,7 @@ import numpy as np
 
 from advisor.domain import Outcome, Slo, StageResult
 from advisor.loadtest.findings.timeline import first_calm, timeline
+from advisor.units import format_rate
 
 HOLD = 3
 FAILS = 0.02  # share of requests from which failing counts as the way it fails
@@ -113,8 +114,9 @@ def _mode(
     kinds = {FailureMode.SHEDS: rejected, FailureMode.ERRORS: errors, FailureMode.DIES: gone}
     mode, count = max(kinds.items(), key=lambda item: item[1])
     top = steps[-1]
+    completed = format_rate(top.completed_rps)
     if top.completed_rps < COLLAPSE * best and top.rate > best:
-        text = f"at {top.rate:.3g}/s it completes {top.completed_rps:.3g}/s, at best it did {best:.3g}/s"
+        text = f"at {format_rate(top.rate)} it completes {completed}, at best it did {format_rate(best)}"
         return (mode if count > FAILS * total and mode is FailureMode.DIES else FailureMode.COLLAPSES), text
     if count > FAILS * total:
         words = {
@@ -125,8 +127,8 @@ def _mode(
         share = count / total * 100
         return (
             mode,
-            f"{share:.2g} % of the requests {words[mode]}, while it completes {top.completed_rps:.3g}/s",
+            f"{share:.2g} % of the requests {words[mode]}, while it completes {completed}",
         )
     if failed:
         return FailureMode.SLOWS, "it answers every request, but too late for the objective"
-    return FailureMode.HOLDS, f"it held {top.rate:.3g}/s"
+    return FailureMode.HOLDS, f"it held {format_rate(top.rate)}"

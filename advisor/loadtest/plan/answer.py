@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, StageResult
-from advisor.loadtest.plan.common import ended_early, named, rate
+from advisor.loadtest.plan.common import ended_early, named
 from advisor.loadtest.plan.estimate import Estimator
 from advisor.loadtest.plan.probe import gave_way, infeasible, knee_seen, top_of_ramp, warm
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.direct import Direct, stage_evidence, stage_status
+from advisor.units import format_rate
 
 
 def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Estimator) -> Capacity | Refusal:
@@ -23,10 +24,10 @@ def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Est
         return Refusal("the run ended before any stage under load that could tell")
     if not knee_seen(history) and not high:
         limit = ceiling(history, slo, caps)
-        held = f"the capacity is at least {rate(low)}: " if low else ""
+        held = f"the capacity is at least {format_rate(low)}: " if low else ""
         reached = min(limit, max(map(_top_rate, history)))
         more = what_to_raise(limit, caps) if reached >= 0.99 * limit else "give the run a larger budget"
-        reason = f"{held}no knee was reached up to {rate(reached)}; {more}"
+        reason = f"{held}no knee was reached up to {format_rate(reached)}; {more}"
         return Refusal(reason, at_least=low or None)
     found = estimate(warm(history), slo)
     if isinstance(found, Refusal) and not found.at_least and low:
@@ -63,7 +64,7 @@ def what_to_raise(limit: float, caps: Caps) -> str:
     """What to raise in order to find a capacity that lies above the ceiling."""
     if limit < caps.rate:
         return f"raise the cap of {caps.in_flight} requests in flight to find the capacity"
-    return f"raise the rate cap of {rate(caps.rate)} to find the capacity"
+    return f"raise the rate cap of {format_rate(caps.rate)} to find the capacity"
 
 
 def steady(history: Sequence[StageResult]) -> list[StageResult]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, Stage, StageResult, Stop
 from advisor.loadtest.plan.answer import bracket, ceiling, conclude, steady, what_to_raise
-from advisor.loadtest.plan.common import elapsed, last_moment, named, numbered, rate, throughput
+from advisor.loadtest.plan.common import elapsed, last_moment, named, numbered, throughput
 from advisor.loadtest.plan.estimate import Estimator, Quick, QuickEstimate
 from advisor.loadtest.plan.probe import (
     Unloaded,
@@ -28,7 +28,7 @@ from advisor.loadtest.plan.probe import (
 )
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.direct import Direct, stage_status
-from advisor.units import format_seconds
+from advisor.units import format_rate, format_seconds
 
 AROUND = (1.0, 0.95, 1.04)  # of the estimate, in turn
 CONFIRM = 0.95
@@ -113,17 +113,17 @@ class CapacityPlan:
         limit = ceiling(history, self.slo, self.caps)
         held = max((r.stage.rate for r, s in zip(tops, states, strict=True) if s is Direct.MET), default=0.0)
         if held >= 0.99 * limit:
-            found = f"{rate(held)} holds the objective and no knee was reached"
+            found = f"{format_rate(held)} holds the objective and no knee was reached"
             return Stop(f"{found}: {what_to_raise(limit, self.caps)}")
         reached = max(
             [top_of_ramp(r) for r in named(history, "ramp")] + [r.stage.rate for r in tops] or [limit]
         )
         target = min(limit, CLIMB * reached)
         if states.count(Direct.UNDECIDED) == MOST_TOPS or self._left(history) < self._useful(seen):
-            met = f", {rate(held)} holds the objective" if held else ""
+            met = f", {format_rate(held)} holds the objective" if held else ""
             return Stop(
-                f"no knee up to {rate(reached)}{met}: the budget of {format_seconds(self.caps.seconds)} is "
-                f"too short to know more at {rate(target)}"
+                f"no knee up to {format_rate(reached)}{met}: the budget of "
+                f"{format_seconds(self.caps.seconds)} is too short to know more at {format_rate(target)}"
             )
         return self._poisson(numbered("top", history), target, history, seen)
 
@@ -222,15 +222,16 @@ class CapacityPlan:
         half = half_width(estimate.interval)
         near = self._near(history, estimate)
         spent = format_seconds(elapsed(history))
-        text = f"{rate(estimate.rps)} ± {half * 100:.0f} % after {spent} and {near} requests near it"
+        text = f"{format_rate(estimate.rps)} ± {half * 100:.0f} % after {spent} and {near} requests near it"
         missing = []
         if half > self.precision:
             more = max(math.ceil(max(near, 1) * ((half / self.precision) ** 2 - 1)), 1)
             missing.append(
-                f"± {self.precision * 100:.2g} % needs about {more} more requests near {rate(estimate.rps)}"
+                f"± {self.precision * 100:.2g} % needs about {more} more requests near "
+                f"{format_rate(estimate.rps)}"
             )
         elif near < self.min_requests:
-            missing.append(f"needs {self.min_requests - near} more requests near {rate(estimate.rps)}")
+            missing.append(f"needs {self.min_requests - near} more requests near {format_rate(estimate.rps)}")
         return "; ".join([text, *missing])
 
     # ------------------------------------------------------------------------------------- stages
@@ -343,4 +344,4 @@ def _recovered(result: StageResult, seen: Unloaded) -> bool:
 
 def _soak_words(result: StageResult) -> str:
     seconds = format_seconds(result.end - result.start)
-    return f"a soak of {seconds} at {rate(result.stage.rate)}"
+    return f"a soak of {seconds} at {format_rate(result.stage.rate)}"

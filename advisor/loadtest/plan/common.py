@@ -51,6 +51,11 @@ def elapsed(history: Sequence[StageResult]) -> float:
     return max((last_moment(result) for result in history), default=0.0)
 
 
+def patience(history: Sequence[StageResult], caps: Caps, seconds: float = 0.0) -> float:
+    """Seconds to wait for the last answers of a stage of `seconds`: never more than the run has left."""
+    return max(min(60.0, caps.seconds - elapsed(history) - seconds), 1.0)
+
+
 def named(history: Sequence[StageResult], name: str) -> list[StageResult]:
     """The stages of one kind: `knee` finds `knee 1`, `knee 2`."""
     return [r for r in history if r.stage.name.split(" ", 1)[0] == name]
@@ -82,8 +87,3 @@ def throughput(result: StageResult, seconds: float) -> float | None:
 def steady_arrivals(cv: float) -> Arrivals:
     """At one rate: Poisson's, unless the gaps shall have another coefficient of variation."""
     return Arrivals.POISSON if cv == 1 else Arrivals.GAMMA
-
-
-def rate(value: float) -> str:
-    """`85.3/s`: three digits."""
-    return f"{value:.3g}/s" if value < 1000 else f"{value:.0f}/s"

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from advisor.domain import Arrivals, RampStop, RequestLog, Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, ended_early, named, throughput
+from advisor.loadtest.plan.common import elapsed, ended_early, named, patience, throughput
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.warmup import warm_up_length
 from advisor.units import format_seconds, quantile_name
@@ -155,7 +155,7 @@ def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) 
     stages = named(history, "single")
     seconds = min(SINGLE_SECONDS, 0.1 * caps.seconds)
     if not stages:
-        return Stage("single 1", Arrivals.SINGLE, seconds, drain=_patience(history, caps), seed=seed)
+        return Stage("single 1", Arrivals.SINGLE, seconds, drain=patience(history, caps), seed=seed)
     seen = unloaded(history)
     if seen is None:
         return _nothing_works(stages)
@@ -167,13 +167,23 @@ def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) 
             f"single {len(stages) + 1}",
             Arrivals.SINGLE,
             min(more, left),
-            drain=_patience(history, caps),
+            drain=patience(history, caps),
             seed=seed + len(history),
         )
     reason = infeasible(history, slo)
     if reason is not None:
         return Stop(reason)
     return _next_ramp(history, seen, slo, caps, seed)
+
+
+def first_guess(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) -> float | Stage | Stop:
+    """`typical_capacity` (req/s) once first contact is over; until then its next stage, or why it failed."""
+    probe = next_probe(history, slo, caps, seed)
+    if probe is not None:
+        return probe
+    seen = unloaded(history)
+    guess = typical_capacity(history, seen) if seen else None
+    return guess or Stop("no rate is known: the ramp gave no throughput; say the rate")
 
 
 def first_rate(history: Sequence[StageResult], seen: Unloaded, caps: Caps) -> float | None:
@@ -208,14 +218,9 @@ def _next_ramp(
         rate=begin,
         doubling=doubling,
         stop=ramp_stop(seen.p50, slo, caps, seen.failures / seen.requests),
-        drain=_patience(history, caps),
+        drain=patience(history, caps),
         seed=seed + len(history),
     )
-
-
-def _patience(history: Sequence[StageResult], caps: Caps) -> float:
-    """Seconds to wait for the last answers of a stage: never more than the run has left."""
-    return max(min(60.0, caps.seconds - elapsed(history)), 1.0)
 
 
 def _nothing_works(stages: list[StageResult]) -> Stop:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import rate
+from advisor.loadtest.plan.common import patience
 from advisor.loadtest.plan.curve import Curve, capped, scaled, shortened
 from advisor.loadtest.protocol import Caps
-from advisor.units import format_seconds
+from advisor.units import format_rate, format_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class ReplayPlan:
         curve = shortened(limited, 0.95 * self.caps.seconds)
         if history:
             top = max(value for _, value in wanted)
-            words = f", cut from {rate(top)} to the rate cap of {rate(self.caps.rate)}" if cut else ""
+            limit = format_rate(self.caps.rate)
+            words = f", cut from {format_rate(top)} to the rate cap of {limit}" if cut else ""
             if len(curve) < len(limited):
                 words += f", in its first {format_seconds(curve[-1][0])} of {format_seconds(limited[-1][0])}"
             return Stop(f"the demand curve is done{words}")
         seconds = curve[-1][0]
-        drain = max(min(60.0, self.caps.seconds - seconds), 1.0)
         return Stage(
             "replay",
             Arrivals.REPLAY,
             seconds,
             rate=curve[0][1],
             curve=curve,
-            drain=drain,
+            drain=patience(history, self.caps, seconds),
             seed=self.seed,
             cv=self.cv,
         )

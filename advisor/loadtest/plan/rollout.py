@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import Hooked, elapsed, named, rate, steady_arrivals
-from advisor.loadtest.plan.probe import next_probe, typical_capacity, unloaded
+from advisor.loadtest.plan.common import Hooked, elapsed, named, patience, steady_arrivals
+from advisor.loadtest.plan.probe import first_guess
 from advisor.loadtest.protocol import Caps
-from advisor.units import format_seconds
+from advisor.units import format_rate, format_seconds
 
 SHARE = 0.5  # of the capacity: where production usually runs
 PHASES = ("before", "during", "after")
@@ -36,16 +36,12 @@ class RolloutPlan:
         if named(history, PHASES[0]):
             done = named(history, PHASES[1])
             length = format_seconds(sum(result.end - result.start for result in done))
-            return Stop(f"the change took {length} under {rate(history[-1].stage.rate)}")
+            return Stop(f"the change took {length} under {format_rate(history[-1].stage.rate)}")
         value = self.rate
         if value is None:
-            probe = next_probe(history, self.slo, self.caps, self.seed)
-            if probe is not None:
-                return probe
-            seen = unloaded(history)
-            guess = typical_capacity(history, seen) if seen else None
-            if guess is None:
-                return Stop("no rate is known: the ramp gave no throughput; say the rate")
+            guess = first_guess(history, self.slo, self.caps, self.seed)
+            if not isinstance(guess, float):
+                return guess
             value = SHARE * guess
         left = self.caps.seconds - elapsed(history)
         whole = self.before + self.patience + self.after
@@ -56,7 +52,7 @@ class RolloutPlan:
             steady_arrivals(self.cv),
             seconds,
             rate=min(value, self.caps.rate),
-            drain=max(min(60.0, left - seconds), 1.0),
+            drain=patience(history, self.caps, seconds),
             seed=self.seed + len(history),
             cv=self.cv,
         )

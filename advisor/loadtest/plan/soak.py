@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, named, rate, steady_arrivals
-from advisor.loadtest.plan.probe import next_probe, typical_capacity, unloaded
+from advisor.loadtest.plan.common import elapsed, named, patience, steady_arrivals
+from advisor.loadtest.plan.probe import first_guess
 from advisor.loadtest.protocol import Caps
-from advisor.units import format_seconds
+from advisor.units import format_rate, format_seconds
 
 SHARE = 0.7
 
@@ -31,26 +31,21 @@ class SoakPlan:
         done = named(history, "soak")
         if done:
             length = format_seconds(done[0].end - done[0].start)
-            return Stop(f"soak of {length} at {rate(done[0].stage.rate)} is done")
+            return Stop(f"soak of {length} at {format_rate(done[0].stage.rate)} is done")
         value = self.rate
         if value is None:
-            probe = next_probe(history, self.slo, self.caps, self.seed)
-            if probe is not None:
-                return probe
-            seen = unloaded(history)
-            guess = typical_capacity(history, seen) if seen else None
-            if guess is None:
-                return Stop("no rate is known: the ramp gave no throughput; say the rate")
+            guess = first_guess(history, self.slo, self.caps, self.seed)
+            if not isinstance(guess, float):
+                return guess
             value = SHARE * guess
         left = self.caps.seconds - elapsed(history)
         seconds = max(min(self.seconds, 0.97 * left), 1.0)
-        drain = max(min(60.0, left - seconds), 1.0)
         return Stage(
             "soak",
             steady_arrivals(self.cv),
             seconds,
             rate=min(value, self.caps.rate),
-            drain=drain,
+            drain=patience(history, self.caps, seconds),
             cv=self.cv,
             seed=self.seed + len(history),
         )

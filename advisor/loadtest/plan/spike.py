@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, named, rate
+from advisor.loadtest.plan.common import elapsed, named, patience
 from advisor.loadtest.plan.curve import staircase
-from advisor.loadtest.plan.probe import next_probe, typical_capacity, unloaded
+from advisor.loadtest.plan.probe import first_guess
 from advisor.loadtest.protocol import Caps
+from advisor.units import format_rate
 
 SHARE = 0.5  # of the capacity: where production usually runs
 
@@ -38,24 +39,19 @@ class SpikePlan:
         done = named(history, "spike")
         if done:
             low, high = spike_rates(done[0].stage)
-            return Stop(f"spike from {rate(low)} to {rate(high)} and back is done")
+            return Stop(f"spike from {format_rate(low)} to {format_rate(high)} and back is done")
         if self.base is None:
-            probe = next_probe(history, self.slo, self.caps, self.seed)
-            if probe is not None:
-                return probe
-            seen = unloaded(history)
-            guess = typical_capacity(history, seen) if seen else None
-            if guess is None:
-                return Stop("no base rate is known: the ramp gave no throughput; say the rate")
+            guess = first_guess(history, self.slo, self.caps, self.seed)
+            if not isinstance(guess, float):
+                return guess
             return self._spike(history, SHARE * guess)
         return self._spike(history, self.base)
 
     def _spike(self, history: Sequence[StageResult], base: float) -> Stage | Stop:
         peak = min(self.factor * base, self.caps.rate)
         if peak <= base:
-            return Stop(
-                f"the rate cap of {rate(self.caps.rate)} leaves no room for a spike above {rate(base)}"
-            )
+            limit = format_rate(self.caps.rate)
+            return Stop(f"the rate cap of {limit} leaves no room for a spike above {format_rate(base)}")
         left = self.caps.seconds - elapsed(history)
         whole = self.before + self.during + self.after
         shrink = min(1.0, 0.95 * left / whole)
@@ -67,7 +63,7 @@ class SpikePlan:
             seconds,
             rate=base,
             curve=staircase(steps),
-            drain=max(min(60.0, left - seconds), 1.0),
+            drain=patience(history, self.caps, seconds),
             seed=self.seed + len(history),
             cv=self.cv,
         )

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Slo, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, named, rate
+from advisor.loadtest.plan.common import elapsed, named, patience
 from advisor.loadtest.plan.curve import capped, staircase
-from advisor.loadtest.plan.probe import next_probe, typical_capacity, unloaded
+from advisor.loadtest.plan.probe import first_guess
 from advisor.loadtest.protocol import Caps
+from advisor.units import format_rate
 
 STEPS = (0.5, 0.8, 1.0, 1.2, 1.5, 2.0)  # of the capacity
 BACK = 0.5
@@ -34,16 +35,12 @@ class StressPlan:
         done = named(history, "stress")
         if done:
             top = max(value for _, value in done[0].stage.curve)
-            return Stop(f"stress up to {rate(top)} and back is done")
+            return Stop(f"stress up to {format_rate(top)} and back is done")
         capacity = self.capacity
         if capacity is None:
-            probe = next_probe(history, self.slo, self.caps, self.seed)
-            if probe is not None:
-                return probe
-            seen = unloaded(history)
-            guess = typical_capacity(history, seen) if seen else None
-            if guess is None:
-                return Stop("no capacity is known: the ramp gave no throughput; say the rate")
+            guess = first_guess(history, self.slo, self.caps, self.seed)
+            if not isinstance(guess, float):
+                return guess
             capacity = guess / 0.7
         left = self.caps.seconds - elapsed(history)
         whole = self.step * len(STEPS) + self.after
@@ -57,6 +54,6 @@ class StressPlan:
             seconds,
             rate=curve[0][1],
             curve=curve,
-            drain=max(min(60.0, left - seconds), 1.0),
+            drain=patience(history, self.caps, seconds),
             seed=self.seed + len(history),
         )

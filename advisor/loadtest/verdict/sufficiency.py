@@ -9,6 +9,7 @@ from scipy import stats
 from advisor.domain import Capacity
 from advisor.loadtest.verdict.direct import CONFIDENCE, Direct, Evidence
 from advisor.loadtest.verdict.rule import Objection, inconclusive
+from advisor.units import format_rate
 
 MOST = 10_000_000
 
@@ -58,7 +59,9 @@ def undecided(stage: str, rps: float, evidence: Evidence) -> Objection | None:
         return None
     more = more_needed(evidence)
     settle = (
-        f"needs {spaced(more)} more requests near {rps:.3g}/s" if more else "too close to call at this rate"
+        f"needs {spaced(more)} more requests near {format_rate(rps)}"
+        if more
+        else "too close to call at this rate"
     )
     return inconclusive(f"'{stage}': {evidence.sentence()}; {settle}")
 
@@ -81,7 +84,7 @@ def interval_width(capacity: Capacity, near: int, precision: float) -> Objection
             f"{known}: the machine itself was disturbed {share:.0f} % of the time; repeat it on a quieter one"
         )
     more = max(math.ceil(max(near, 100) * ((half / precision) ** 2 - 1)), 1)
-    return inconclusive(f"{known}: needs {spaced(more)} more requests near {capacity.rps:.3g}/s")
+    return inconclusive(f"{known}: needs {spaced(more)} more requests near {format_rate(capacity.rps)}")
 
 
 def spaced(count: int) -> str:
