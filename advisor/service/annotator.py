@@ -16,6 +16,7 @@ from advisor.domain import Run, RunStatus
 from advisor.errors import ConfigurationError, GrafanaFailed
 from advisor.outputs.grafana import Grafana, annotation_of
 from advisor.outputs.grafana.annotations import mark
+from advisor.service.background import Background
 from advisor.service.threads import StoreThreads
 from advisor.settings import GrafanaSettings
 from advisor.store import Store
@@ -29,7 +30,7 @@ TOO_OLD = 7 * 86400.0  # s since a run began; what is older is not marked any mo
 _log = logging.getLogger(__name__)
 
 
-class Annotator:
+class Annotator(Background):
     """A duty of the leader. `token`: None where its variable is not set, which is said once."""
 
     def __init__(
@@ -50,7 +51,6 @@ class Annotator:
         self._marked: Mapping[str, RunStatus] = {}
         self._behind = True  # since the start, or the last failure
         self._failure: str | None = None
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin."""
@@ -63,16 +63,11 @@ class Annotator:
         except ConfigurationError as error:
             _log.warning("runs are not marked in Grafana: %s (%s)", error.message, error.hint)
             return
-        self._task = asyncio.create_task(self._loop(self._grafana))
+        await super().start()
 
-    async def stop(self) -> None:
-        """End; a call under way is not waited for."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    async def _loop(self, grafana: Grafana) -> None:
+    async def _loop(self) -> None:
+        grafana = self._grafana
+        assert grafana is not None, "start made it"
         pause = PAUSE
         while True:
             try:

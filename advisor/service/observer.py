@@ -11,6 +11,7 @@ import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.domain import Spell, Window
+from advisor.service.background import Background
 from advisor.service.rings import Rings, Stored
 from advisor.service.sidecars import Sidecars, observable
 from advisor.service.threads import StoreThreads
@@ -78,26 +79,14 @@ class Watch:
         self._rings.forget()
 
 
-class Observer:
+class Observer(Background):
     """A duty of the leader. A load test is no demand: while one is on, nothing is recorded."""
 
     def __init__(self, settings: AdvisorSettings, store: Store, threads: StoreThreads) -> None:
         self._settings = settings
         self._store = store
         self._threads = threads
-        self._task: asyncio.Task[None] | None = None
         self._ticks = 0
-
-    async def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._loop())
-
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
 
     async def _loop(self) -> None:
         every = self._settings.observe_every

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.capacity.traffic import FEWEST
 from advisor.domain import Drift, Spell, VerdictStatus
 from advisor.service import fits
 from advisor.service.advice import Advice
+from advisor.service.background import Rounds
 from advisor.service.sidecars import observable
 from advisor.service.threads import StoreThreads
 from advisor.service.workers import Workers
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import ProductionFit, Store
 
-PAUSE = 20.0  # s between two rounds
 EVERY = 3600.0  # s; an older fit is made anew
 GROWN = 2.0  # times the requests of the last fit: until then it would say the same
 DAY = 86400.0  # s of windows where they alone must tell
 RECENT = 7200.0  # s of windows beside events: they tell the CPU
 
-_log = logging.getLogger(__name__)
 
+class ProductionFits(Rounds):
+    """A duty of the leader."""
 
-class ProductionFits:
-    """A duty of the leader. It rests while a load test runs here: the machine is the generator's."""
+    yields = "fit to the production"
 
     def __init__(
         self,
@@ -42,41 +38,15 @@ class ProductionFits:
         *,
         under_load: Callable[[], bool],
     ) -> None:
-        self._settings = settings
+        super().__init__(settings, under_load)
         self._store = store
         self._advice = advice
         self._workers = workers
         self._threads = threads
-        self._under_load = under_load
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._loop())
-
-    async def stop(self) -> None:
-        """End; a fit under way is not waited for."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(PAUSE)
-            await self.round()
-
-    async def round(self) -> None:
-        """Every target that is due, one after another."""
-        for target in self._settings.targets:
-            if self._under_load():
-                return
-            try:
-                await self._threads(self.renew, target, now=time.time())
-            except SQLAlchemyError as error:
-                _log.warning("no fit to the production of %s: %s", target.name, error)
-            except Exception:  # noqa: BLE001 - one target's odd traffic must not end the others' fits
-                _log.exception("no fit to the production of %s", target.name)
+    async def visit(self, target: TargetSettings) -> None:
+        """See `renew`."""
+        await self._threads(self.renew, target, now=time.time())
 
     def renew(self, target: TargetSettings, *, now: float) -> bool:
         """Fit anew where that is due, in a worker; takes seconds. False when it was not."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from advisor.loadtest.hook import HookResult
 from advisor.observe.kubernetes import Cluster, ClusterError, Place, Workload
 from advisor.scaling.policy import ScalingPolicy
+from advisor.service.background import Background
 from advisor.settings import AdvisorSettings, ReferenceSettings, TargetSettings
 from advisor.units import format_seconds
 
@@ -21,7 +22,7 @@ _SLOWER = 1.2  # times the configured start-up, from which it is said
 _log = logging.getLogger(__name__)
 
 
-class Workloads:
+class Workloads(Background):
     """A cluster that cannot be asked is said once, and leaves nothing known."""
 
     def __init__(self, settings: AdvisorSettings) -> None:
@@ -33,7 +34,6 @@ class Workloads:
         self._cluster = Cluster()
         self._known: dict[str, Workload] = {}
         self._problems: dict[str, str] = {}
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Look once, not for too long, and then from time to time."""
@@ -42,13 +42,7 @@ class Workloads:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST):
                 await self.look()
-        self._task = asyncio.create_task(self._loop())
-
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().start()
 
     def get(self, target: str) -> Workload | None:
         """As of the last look; None where it is not known."""
