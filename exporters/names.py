@@ -25,7 +25,6 @@ class Metric(NamedTuple):
 OUTCOMES: Final = ("ok", "client_error", "server_error", "rejected", "timeout", "cancelled")
 OK, CLIENT_ERROR, SERVER_ERROR, REJECTED, TIMEOUT, CANCELLED = range(len(OUTCOMES))
 
-TOKEN_KINDS: Final = ("prompt", "generated")
 OTHER_MODEL: Final = "other"  # a model that is not on the allow-list: labels stay bounded
 DEFAULT_MODEL: Final = "default"
 
@@ -196,7 +195,6 @@ LATENCY_FACTOR: Final = 2**0.5
 SLO_STEP: Final = 0.05  # dense boundaries every 5 % ...
 SLO_SPAN: Final = 0.20  # ... within ±20 % of each objective: sparse buckets double the capacity error
 TOKEN_LOWEST: Final = 0.0001  # s: a fast server streams several tokens a millisecond
-BATCH_SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 # -------------------------------------------------------------------------------------------- served paths
 

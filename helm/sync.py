@@ -18,15 +18,32 @@ from advisor.outputs.kubernetes import promql
 from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
 
 CHART = Path(__file__).parent
-_FREE = {"annotations", "labels", "podAnnotations", "podLabels", "nodeSelector", "affinity", "resources"}
+_FREE = {"affinity", "resources"}
+_TEXTS = {"annotations", "labels", "podAnnotations", "podLabels", "nodeSelector"}
 _NAME = {"type": "string", "minLength": 1}
 _COUNT = {"type": "integer", "minimum": 0}
 _SPECIAL: dict[str, dict[str, Any]] = {
     "replicas": {"type": "integer", "minimum": 1},
-    "config": {"type": "object", "properties": {"targets": {"type": "array", "items": {"type": "object"}}}},
+    "config": {
+        "type": "object",
+        "properties": {
+            "targets": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "url"],
+                    "properties": {"name": _NAME, "url": {"type": "string", "pattern": "^https?://."}},
+                },
+            }
+        },
+    },
     "auth.secretName": _NAME,
     "postgresql.url": {"type": "string", "pattern": r"^(postgresql\+psycopg://[^:@/]*(@.*)?)?$"},
     "persistence.size": {"type": "string", "pattern": r"^\d+(\.\d+)?([KMGTP]i?)?$"},
+    "fullnameOverride": {"type": "string", "pattern": "^([a-z]([a-z0-9-]*[a-z0-9])?)?$"},
+    "loadgen.maxRate": {"type": "integer", "minimum": 1},
+    "rbac.namespaces": {"type": "array", "items": _NAME},
+    "podMonitor.namespaces": {"type": "array", "items": _NAME},
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.port": {"type": "integer", "minimum": 1, "maximum": 65535},
     "serviceMonitor.interval": {"type": "string", "pattern": r"^\d+(ms|s|m)$"},
@@ -78,13 +95,17 @@ def _schema(value: Any, path: str) -> dict[str, Any]:
     if isinstance(value, dict):
         if name in _FREE:
             return {"type": "object"}
+        if name in _TEXTS:  # the API server takes no number there; null takes a default away
+            return {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
         inner = {key: _schema(item, f"{path}.{key}".strip(".")) for key, item in value.items()}
         return {"type": "object", "additionalProperties": False, "properties": inner}
     if isinstance(value, bool):
         return {"type": "boolean"}
     if isinstance(value, int):
         return _COUNT
-    return {"type": "array"} if isinstance(value, list) else {"type": "string"}
+    if isinstance(value, list):
+        return {"type": "array", "items": {"type": "object"}}
+    return {"type": "string"}
 
 
 def readme(values: str) -> str:

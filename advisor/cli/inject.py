@@ -36,6 +36,8 @@ IMAGE = "capacity-advisor/model-exporter"
 IMAGE_VARIABLE = "CAPACITY_ADVISOR_SIDECAR_IMAGE"
 _STDIN = "-"
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|[KMGT]i?)?")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_PROCESS = re.compile(r"(name=.+|(port|pid)=\d+|cgroup(=.+)?)")
 
 Several = list[str] | None
 
@@ -178,6 +180,18 @@ def _check(sidecar: Sidecar) -> None:
         parse_objective(sidecar.slo)
     if sidecar.max_queue is not None and sidecar.max_in_flight is None:
         raise ConfigurationError("--max-queue needs --max-in-flight: without it nothing waits")
+    if sidecar.port is not None and sidecar.port.isdecimal() and not 0 < int(sidecar.port) < 65536:
+        raise ConfigurationError(f"--port '{sidecar.port}' is no port: write 1 to 65535, or a port's name")
+    if sidecar.target is not None and not _LABEL.fullmatch(sidecar.target):
+        raise ConfigurationError(
+            f"--target '{sidecar.target}' cannot be a label of a pod: at most 63 letters, digits, '-', '_' "
+            "and '.', the first and last a letter or digit"
+        )
+    for process in sidecar.process:
+        if not _PROCESS.fullmatch(process):
+            raise ConfigurationError(
+                f"--process '{process}' does not name a process: write name=gunicorn, port=8080 or cgroup"
+            )
     if not sidecar.proxy and not (sidecar.scrape or sidecar.process or sidecar.gpu):
         raise ConfigurationError(
             "nothing to observe: without the proxy give --scrape, --process or --gpu",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.domain import Floats, Window
+from advisor.domain import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,37 +96,3 @@ def on_grid(times: Floats, rates: Floats, step: float = 60.0) -> DemandHistory |
     values, known = np.zeros(int(index[-1]) + 1), np.zeros(int(index[-1]) + 1, bool)
     values[index], known[index] = rates, True
     return DemandHistory(float(times[0]), step, values, known)
-
-
-def from_series(samples: Iterable[tuple[float, float]], step: float) -> DemandHistory | None:
-    """From (Unix seconds at the middle or start of an interval, req/s); several in one step are averaged."""
-    pairs = sorted(samples)
-    if not pairs:
-        return None
-    times = np.array([time for time, _ in pairs])
-    values = np.array([value for _, value in pairs])
-    start = float(np.floor(times[0] / step) * step)
-    index = ((times - start) / step).astype(np.int64)
-    size = int(index[-1]) + 1
-    count = np.bincount(index, minlength=size)
-    total = np.bincount(index, weights=values, minlength=size)
-    return DemandHistory(start, step, np.where(count > 0, total / np.maximum(count, 1), 0.0), count > 0)
-
-
-def from_windows(windows: Sequence[Window], step: float = 60.0) -> DemandHistory | None:
-    """Demand of a whole service from its windows, one a replica and interval (or summed over replicas).
-
-    Rates of windows that overlap in time add up: they are replicas.
-    """
-    if not windows:
-        return None
-    start = float(np.floor(min(window.start for window in windows) / step) * step)
-    size = int(np.ceil((max(window.end for window in windows) - start) / step))
-    requests, covered = np.zeros(size), np.zeros(size, bool)
-    for window in windows:
-        first, last = int((window.start - start) // step), int(np.ceil((window.end - start) / step))
-        edges = start + step * np.arange(first, last + 1)
-        share = np.clip(np.minimum(edges[1:], window.end) - np.maximum(edges[:-1], window.start), 0.0, None)
-        requests[first:last] += window.arrival_rps * share
-        covered[first:last] |= share >= 0.5 * min(step, window.seconds)
-    return DemandHistory(start, step, requests / step, covered)

@@ -30,6 +30,7 @@ from exporters import names
 UNDO = "capacity-advisor/undo"
 VERSION = "capacity-advisor/version"
 TARGET = "capacity-advisor/target"  # a label: who scrapes or discovers the sidecars finds them by it
+_GRACE = 30  # s that a pod has to end, where it does not say
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
@@ -141,8 +142,11 @@ class _Plan:
         if self._pod.get("hostNetwork") == "true":
             raise _PassedOver(workload.spec, "it is on the node's network, where the ports are not its own")
         everything = [*self._containers, *listed(self._pod, "initContainers")]
-        if any(c.get("name") == NAME for c in everything):
-            raise _PassedOver(workload.spec, f"it has a container '{NAME}' that was not injected")
+        for c in everything:
+            if NAME in {c.get("name"), _program(c)}:
+                raise _PassedOver(
+                    workload.spec, f"it has a container '{c.get('name')}' that was not injected: take it out"
+                )
         taken = {port.number for c in everything for port in choice.declared(c)}
         self._changes: list[tuple[Path, str]] = []  # scalars, as they are written afterwards
         listen: int | None = None
@@ -153,6 +157,7 @@ class _Plan:
             taken |= {listen, upstream}
         else:
             self._index = next(iter(self._chosen()))
+        self._drain = self._drained()
         self._ports = Ports(choice.free(choice.METRICS, taken), listen, upstream)
         self._tell_quality_of_service()
 
@@ -210,6 +215,11 @@ class _Plan:
                 self._write((*path, *change.path), change)
             self._aim_probes(path, model, port, upstream)
             self.notes.append(f"the sidecar takes port {number}, and the model listens on {upstream}")
+            for handler in choice.commanded(model, port.number):
+                self.notes.append(
+                    f"its {handler} is a command that asks port {number}, now the sidecar's: let it ask "
+                    f"{upstream}"
+                )
             return port.number, upstream
         listen = choice.free(choice.LISTEN, taken)
         if way is Way.BY_NAME:
@@ -247,6 +257,24 @@ class _Plan:
             raise self._document.error(path, "the port is written here in a way that cannot be edited")
         self._changes.append((path, changed))
 
+    def _drained(self) -> int:
+        """Seconds that the model waits: the API server takes no longer `sleep` than the pod has to end."""
+        stated = str(self._pod.get("terminationGracePeriodSeconds") or _GRACE)
+        grace = int(stated) if stated.isdecimal() else _GRACE
+        wanted = self._sidecar.drain
+        if not self._sidecar.proxy or self._stops() or wanted < grace:
+            return wanted
+        drain = grace // 2
+        self.notes.append(
+            f"the pod has {grace} s to end (terminationGracePeriodSeconds), so the model goes on for "
+            f"{drain}, not {wanted}"
+        )
+        return drain
+
+    def _stops(self) -> bool:
+        """The model has a preStop of its own, which stays."""
+        return bool((self._containers[self._index].get("lifecycle") or {}).get("preStop"))
+
     def _tell_quality_of_service(self) -> None:
         if self._sidecar.cpu_limit is None and all(_is_guaranteed(c) for c in self._containers):
             self.notes.append(
@@ -281,15 +309,11 @@ class _Plan:
         return edits + more[0]
 
     def _graceful(self) -> tuple[list[Edit], list[Undo]]:
-        model = self._containers[self._index]
-        if (
-            not self._sidecar.proxy
-            or not self._sidecar.drain
-            or (model.get("lifecycle") or {}).get("preStop")
-        ):
+        if not self._sidecar.proxy or not self._drain or self._stops():
             return [], []
         path = (*self._workload.spec, "containers", self._index)
-        return self._document.merge(path, {"lifecycle": {"preStop": pre_stop(self._sidecar)}})
+        stop = pre_stop(self._drain, classic=self._sidecar.classic)
+        return self._document.merge(path, {"lifecycle": {"preStop": stop}})
 
     def _described(self, undo: list[Undo]) -> str:
         """Paths from the object's top, and past what is inserted before them."""
@@ -328,6 +352,11 @@ class _Plan:
 
     def _labels(self) -> dict[str, str]:
         return {TARGET: (self._sidecar.target or self._workload.name)[:63].rstrip("-._")}
+
+
+def _program(spec: Mapping[str, Any]) -> str:
+    """The last part of its image's name."""
+    return str(spec.get("image") or "").rpartition("/")[2].partition("@")[0].partition(":")[0]
 
 
 def _is_guaranteed(spec: Mapping[str, Any]) -> bool:

@@ -123,13 +123,26 @@ def _alone(port: int) -> re.Pattern[str]:
 
 def probed(container: Mapping[str, Any], port: ModelPort) -> Iterator[tuple[tuple[str, ...], str]]:
     """Probes and hooks that ask the model itself: the path of the port, and what it says now."""
-    handlers = [(probe,) for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
-    hooks = [("lifecycle", hook) for hook in ("postStart", "preStop")]
-    for place in (*handlers, *hooks):
-        action: Any = container
-        for part in place:
-            action = (action or {}).get(part)
+    for place, action in _handlers(container):
         for how in ("httpGet", "tcpSocket", "grpc"):
             asked = ((action or {}).get(how) or {}).get("port")
             if asked is not None and asked in {port.name, str(port.number)}:
                 yield (*place, how, "port"), asked
+
+
+def commanded(container: Mapping[str, Any], port: int) -> Iterator[str]:
+    """Probes and hooks that run a command which names the port."""
+    for place, action in _handlers(container):
+        command = ((action or {}).get("exec") or {}).get("command") or []
+        if any(_alone(port).search(str(word)) for word in command):
+            yield place[-1]
+
+
+def _handlers(container: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    probes = [(probe,) for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
+    hooks = [("lifecycle", hook) for hook in ("postStart", "preStop")]
+    for place in (*probes, *hooks):
+        action: Any = container
+        for part in place:
+            action = (action or {}).get(part)
+        yield place, action

@@ -108,11 +108,11 @@ def _arguments(sidecar: Sidecar, ports: Ports) -> list[str]:
     return [f"--{name}={value}" for name, value in given] + list(sidecar.arguments)
 
 
-def pre_stop(sidecar: Sidecar) -> dict[str, Any]:
+def pre_stop(seconds: int, *, classic: bool) -> dict[str, Any]:
     """The model goes on answering until nobody is sent here any more; then it is told to end.
 
     `sleep` needs no program in the model's image, and Kubernetes 1.30.
     """
-    if sidecar.classic:
-        return {"exec": {"command": ["sleep", str(sidecar.drain)]}}
-    return {"sleep": {"seconds": sidecar.drain}}
+    if classic:
+        return {"exec": {"command": ["sleep", str(seconds)]}}
+    return {"sleep": {"seconds": seconds}}

@@ -240,6 +240,11 @@ class Document:
         return not self.text[self._line_start(node.start_mark.index) : node.start_mark.index].strip()
 
 
+def hint(text: str) -> str | None:
+    """What may be the matter with text that cannot be read."""
+    return "it looks like a template: render it first, as with 'helm template'" if "{{" in text else None
+
+
 def documents(text: str, name: str) -> list[Document]:
     """All documents of a stream that hold something.
 
@@ -252,7 +257,7 @@ def documents(text: str, name: str) -> list[Document]:
         roots = list(yaml.compose_all(readable, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{name}:{line}: not YAML: {error.problem}") from None
+        raise ConfigurationError(f"{name}:{line}: not YAML: {error.problem}", hint=hint(text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigurationError(f"{name}:{line}: not YAML: {error.reason}") from None

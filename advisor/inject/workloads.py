@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from advisor.inject.text import Document, Path
+from advisor.errors import ConfigurationError
+from advisor.inject.text import Document, Path, hint
 
 TEMPLATES: dict[str, Path] = {
     "DaemonSet": ("spec", "template"),
@@ -59,7 +60,8 @@ def objects(document: Document) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     try:
         value = document.value()
     except yaml.MarkedYAMLError as error:  # such as a key that is a list
-        raise document.error((), f"cannot be read: {error.problem}") from None
+        told = document.error((), f"cannot be read: {error.problem}")
+        raise ConfigurationError(told.message, hint=hint(document.text)) from None
     if str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
         for position, item in enumerate(value["items"]):
             if isinstance(item, Mapping):

@@ -12,8 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.settings import AdvisorSettings, TargetSettings
 
-PAUSE = 20.0  # s between two rounds
-
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +41,7 @@ class Rounds(Background):
     is the generator's.
     """
 
+    pause: ClassVar[float] = 20.0  # s between two rounds
     yields: ClassVar[str]  # what a target lacks when its visit fails
 
     def __init__(self, settings: AdvisorSettings, under_load: Callable[[], bool]) -> None:
@@ -51,7 +50,7 @@ class Rounds(Background):
 
     async def _loop(self) -> None:
         while True:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self.pause)
             await self.round()
 
     async def round(self) -> None:

@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "advisor.config" -}}
-{{- if not .Values.config.targets -}}
+{{- if not (default dict .Values.config).targets -}}
 {{- fail "config.targets is empty: name at least one target, as in docs/examples/advisor.yaml" -}}
 {{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.postgresql.url) -}}
@@ -44,6 +44,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (gt (int .Values.loadgen.workers) 0) -}}
 {{- fail "loadgen.workers needs replicas: 1, because workers connect to the one advisor that runs a test" -}}
+{{- end -}}
+{{- if regexMatch "[?&]password=" .Values.postgresql.url -}}
+{{- fail "postgresql.url holds a password: put it into a Secret, and name that in postgresql.passwordSecret" -}}
 {{- end -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $_ := set $config "store" (default "sqlite:////var/lib/advisor/advisor.db" .Values.postgresql.url) -}}

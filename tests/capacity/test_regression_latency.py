@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from advisor.capacity.regression import LoadPoint
 from advisor.capacity.regression.hyperbola import Hyperbola, fit_hyperbola, weighted_median
 from advisor.capacity.regression.knee import fit_violations, isotonic_bracket
-from advisor.capacity.regression.shape import in_flight_root, inverse_root, slot_ceiling
+from advisor.capacity.regression.shape import in_flight_root, inverse_root
 
 
 def exact(mu, rates, bound=0.1, n=2000):
@@ -143,15 +143,6 @@ def test_latency_is_linear_in_what_is_in_flight_for_one_worker():
     load = 1 - np.log(20) / 0.1 / 100
     assert held == pytest.approx(load / (1 - load), rel=1e-3)
     assert rate == pytest.approx(100 * load, rel=1e-3)
-
-
-def test_slots_bound_the_rate():
-    """Latency 0.1 + 0.01·N and 32 slots: 32/(0.1 + 0.32) req/s at most, 97 % of it taken."""
-    rates = [held / (0.1 + 0.01 * held) for held in (2.0, 6.0, 12.0, 20.0)]
-    points = [
-        LoadPoint(r, 30, 1000, 1.0, 0.1 + 0.01 * n, 0) for r, n in zip(rates, (2, 6, 12, 20), strict=True)
-    ]
-    assert slot_ceiling(points, 32) == pytest.approx(0.97 * 32 / 0.42, rel=1e-6)
 
 
 def test_a_weighted_median_has_half_of_the_weight_on_each_side():

@@ -2,50 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from advisor.demand.history import DemandHistory, from_series, from_windows, on_grid
-from advisor.domain import Window
-
-
-def window(start, end, n, **more):
-    return Window(start, end, {"ok": float(n)}, **more)
-
-
-def test_windows_of_several_replicas_add_up():
-    found = from_windows([window(0, 60, 600), window(0, 60, 300), window(60, 120, 60)], step=60.0)
-    assert found.rates == pytest.approx([15.0, 1.0])
-    assert found.known.all()
-
-
-def test_a_window_across_steps_is_shared_by_time():
-    found = from_windows([window(30, 150, 1200)], step=60.0)
-    assert found.start == 0.0
-    assert found.rates == pytest.approx([5.0, 10.0, 5.0])
-
-
-def test_a_hole_between_windows_is_a_gap_not_a_zero():
-    found = from_windows([window(0, 60, 60), window(240, 300, 60)], step=60.0)
-    assert found.known.tolist() == [True, False, False, False, True]
-    assert found.peak == pytest.approx(1.0)
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 5000), st.floats(1, 300), st.integers(0, 500)), min_size=1, max_size=20)
-)
-def test_no_request_is_lost(windows):
-    made = [window(start, start + seconds, n) for start, seconds, n in windows]
-    found = from_windows(made, step=60.0)
-    assert float(found.rates.sum() * 60.0) == pytest.approx(sum(n for _, _, n in windows), abs=1e-6)
-
-
-def test_samples_are_put_on_a_grid():
-    found = from_series([(65.0, 4.0), (5.0, 2.0), (10.0, 4.0), (200.0, 8.0)], 60.0)
-    assert found.rates.tolist() == [3.0, 4.0, 0.0, 8.0]
-    assert found.known.tolist() == [True, True, False, True]
-    assert from_series([], 60.0) is None
-    assert from_windows([]) is None
+from advisor.demand.history import DemandHistory, on_grid
 
 
 def test_minutes_on_a_grid_keep_their_gaps():

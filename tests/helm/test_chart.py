@@ -287,7 +287,18 @@ def test_the_metrics_are_read_with_the_viewers_token_and_sidecars_get_their_targ
         ({"persistence": {"size": "much"}}, "/persistence/size"),
         ({"postgresql": {"url": "postgresql+psycopg://a:secret@b/c"}}, "/postgresql/url"),
         ({"service": {"type": "External"}}, "/service/type"),
+        ({"postgresql": {"url": "postgresql+psycopg://a@b/c?password=x"}}, "postgresql.url holds a password"),
+        ({"config": None}, "config.targets is empty"),
         ({"keda": {"scaledObjects": [{"name": "x"}]}}, "missing properties"),
+        ({"keda": {"scaledObjects": [{**SCALED, "minReplicas": 10}]}}, "maxReplicas is below minReplicas"),
+        ({"config": {"targets": [{"name": "x"}]}}, "missing property 'url'"),
+        ({"config": {"targets": [{"name": "x", "url": "model:8080"}]}}, "/config/targets/0/url"),
+        ({"loadgen": {"maxRate": 0}}, "/loadgen/maxRate"),
+        ({"podAnnotations": {"a": 1}}, "/podAnnotations/a"),
+        ({"image": {"pullSecrets": ["registry"]}}, "/image/pullSecrets/0"),
+        ({"env": ["A=b"]}, "/env/0"),
+        ({"networkPolicy": {"from": ["monitoring"]}}, "/networkPolicy/from/0"),
+        ({"fullnameOverride": "Advisor"}, "/fullnameOverride"),
     ],
 )
 def test_a_mistake_in_the_values_is_told(values, said):

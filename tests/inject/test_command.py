@@ -66,6 +66,10 @@ def test_removal_where_there_is_nothing_gives_the_input_and_says_so(type_in):
         (["--max-queue", "3"], PLAIN.read_bytes(), "--max-queue needs --max-in-flight"),
         (["--memory", "much"], PLAIN.read_bytes(), "--memory 'much' is not a quantity"),
         (["--port", "grpc"], PLAIN.read_bytes(), "stdin:21: Deployment heart-disease is left as it is"),
+        (["--port", "70000"], PLAIN.read_bytes(), "--port '70000' is no port"),
+        (["--target", "a b"], PLAIN.read_bytes(), "--target 'a b' cannot be a label"),
+        (["--process", "gunicorn"], PLAIN.read_bytes(), "--process 'gunicorn' does not name a process"),
+        ([], b"kind: Pod\nmetadata: {name: {{ .Release.Name }}}\n", "render it first"),
         (["--container", "other"], PLAIN.read_bytes(), "no container 'other', but model"),
     ],
 )

@@ -168,6 +168,33 @@ def test_a_classic_sidecar_is_a_container_and_commands_still_go_to_the_model():
     assert template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "model"
 
 
+@pytest.mark.parametrize(
+    ("grace", "waits", "drain"), [("3", 5, 1), ("30", 5, 5), ("20", 20, 10), ("1", 5, None), ("0", 5, None)]
+)
+def test_the_model_waits_no_longer_than_its_pod_has_to_end(grace, waits, drain):
+    text = deployment(
+        "ports: [{containerPort: 80, name: http}]", pod=f"terminationGracePeriodSeconds: {grace}"
+    )
+    outcome = inject(text, dataclasses.replace(SIDECAR, drain=waits))
+    model, _, _ = parts(outcome.text)
+    assert model.get("lifecycle") == (drain and {"preStop": {"sleep": {"seconds": drain}}})
+    assert any("terminationGracePeriodSeconds" in note for note in outcome.notes) is (drain != waits)
+    assert remove(outcome.text).text == text
+
+
+def test_a_command_that_asks_the_moved_port_is_told():
+    probe = "livenessProbe: {exec: {command: [curl, 'http://localhost:8080/health']}}"
+    container = f"args: [--port=8080]\n        ports: [{{containerPort: 8080}}]\n        {probe}"
+    notes = inject(deployment(container), SIDECAR).notes
+    assert any("livenessProbe is a command that asks port 8080" in note for note in notes)
+
+
+def test_a_sidecar_put_there_by_hand_is_known_by_its_image():
+    by_hand = "\n      - {name: measure, image: 'registry:5000/x/model-exporter:2@sha256:1'}\n"
+    with pytest.raises(ConfigurationError, match="'measure' that was not injected"):
+        inject(deployment("ports: [{containerPort: 8080}]", service=by_hand), SIDECAR)
+
+
 def test_a_pre_stop_that_is_there_stays():
     text = read("11-two-containers.yaml")
     model, _, _ = parts(inject(text, SIDECAR).text)

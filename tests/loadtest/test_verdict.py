@@ -36,7 +36,7 @@ from advisor.loadtest.verdict.direct import (
 )
 from advisor.loadtest.verdict.generator import dispatch_delay, dropped, offered_as_asked, own_cpu
 from advisor.loadtest.verdict.rule import inconclusive, invalid, worst
-from advisor.loadtest.verdict.saturation import backlog_growth, in_flight_at, peak_in_flight
+from advisor.loadtest.verdict.saturation import backlog_growth, in_flight_at
 from advisor.loadtest.verdict.sidecar import foreign_load, outside_latency
 from advisor.loadtest.verdict.stability import halves_agree, warmed_up
 from advisor.loadtest.verdict.sufficiency import (
@@ -209,7 +209,6 @@ def test_a_server_that_is_still_warming_up_makes_the_run_inconclusive():
 def test_the_number_in_flight_is_counted_from_the_log():
     log = log_of([0.0, 1.0, 2.0], [1.5, 1.5, 1.5])
     assert in_flight_at(log, np.array([0.5, 1.2, 1.7, 3.0, 4.0])).tolist() == [1, 2, 1, 1, 0]
-    assert peak_in_flight(log) == 2
 
 
 @pytest.mark.parametrize(("rate", "saturated"), [(30.0, False), (45.0, False), (60.0, True), (80.0, True)])

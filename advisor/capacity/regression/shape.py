@@ -50,18 +50,6 @@ def in_flight_root(points: Sequence[LoadPoint], seconds: float) -> tuple[float, 
     return float(root * top), float(root * top / latency)
 
 
-def slot_ceiling(points: Sequence[LoadPoint], slots: int) -> float | None:
-    """0.97·S/(a + b·S): the rate of a server with S slots whose mean latency is a + b·(in flight)."""
-    loaded = [point for point in points if point.rate > 0]
-    if len(loaded) < 2:
-        return None
-    rate, _, count = _columns(loaded)
-    mean = np.array([point.mean for point in loaded])
-    a, b = _weighted_polynomial(rate * mean, mean, count / mean**2, 1)
-    busy = a + max(b, 0.0) * slots
-    return float(0.97 * slots / busy) if busy > 0 else None
-
-
 def _columns(points: Sequence[LoadPoint]) -> tuple[Floats, Floats, Floats]:
     return (
         np.array([point.rate for point in points]),

@@ -22,11 +22,6 @@ def in_flight_at(log: RequestLog, times: Floats) -> Floats:
     return (arrived - ended).astype(float)
 
 
-def peak_in_flight(log: RequestLog) -> int:
-    """Most requests in flight at once."""
-    return int(in_flight_at(log, log.intended).max()) if len(log) else 0
-
-
 @dataclass(frozen=True, slots=True)
 class Growth:
     """Slope of the number in flight (requests/s) over a stage, its t value, and whether the server falls

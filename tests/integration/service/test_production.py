@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from advisor.domain import AdviceStatus, Capacity
-from advisor.service import observer, production
+from advisor.service import observer
 from advisor.service.app import Advisor
+from advisor.service.production import ProductionFits
 from tests.integration.service.conftest import Configure, virtual_server
 from tests.integration.service.test_observer import sidecar
 from tests.servers.virtual import Workers
@@ -56,7 +57,7 @@ async def traffic(url: str, rate: float, seconds: float) -> None:
 def test_production_traffic_alone_gives_a_recommendation(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(production, "PAUSE", 1.0)
+    monkeypatch.setattr(ProductionFits, "pause", 1.0)
     monkeypatch.setattr(observer, "RINGS_EVERY", 1)
     truth = capacity()
 
