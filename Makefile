@@ -45,8 +45,9 @@ system: ## Debian packages that the tests and the benchmarks start
 	  $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
 	fi
 
+# Most tests wait for servers: three at a time still leave the processors idle.
 test: system $(VENV)/.all ## everything the tests need, then all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.all ## format, lint, types, layers
 	@$(BIN)/ruff format --check $(SOURCES)

@@ -101,5 +101,5 @@ def test_a_stream_of_a_real_server_is_measured(running: Sidecar) -> None:
     metrics = running.metrics()
     assert metrics["inference_time_to_first_token_seconds_count", "default"] == 1
     assert metrics["inference_inter_token_seconds_count", "default"] == 3
-    assert metrics["inference_inter_token_seconds_sum", "default"] >= 0.06
+    assert metrics["inference_inter_token_seconds_sum", "default"] >= 0.05
     assert running.events()["tokens"] == [4]
