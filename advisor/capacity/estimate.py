@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from advisor.capacity import bottleneck
 from advisor.capacity.admission import recommend_admission
 from advisor.capacity.agreement import (
@@ -30,7 +28,6 @@ from advisor.capacity.regression import (
 )
 from advisor.domain import (
     Capacity,
-    CurvePoint,
     Evidence,
     Limit,
     Refusal,
@@ -260,7 +257,7 @@ def from_identification(
             context.source,
             disagreement,
         ),
-        in_flight=_held_at(found.curve, rps, found.in_flight),
+        in_flight=found.in_flight * rps / found.rps,
         cpu_cores=demand.cores(rps) if demand is not None else None,
         cpu_idle_cores=demand.idle if demand is not None else None,
         saturation_rps=found.saturation_rps,
@@ -269,19 +266,10 @@ def from_identification(
         server=found.description,
         why=diagnosis.why,
         remedies=diagnosis.remedies,
-        curve=found.curve,
+        curve=tuple(point.at(rps / found.rps) for point in found.curve),
         alternatives=alternatives,
         warnings=(*warnings, *diagnosis.notes),
     )
-
-
-def _held_at(curve: Sequence[CurvePoint], rps: float, otherwise: float) -> float:
-    """Mean in flight at `rps`, log-linear between the curve's points."""
-    points = [point for point in curve if point.in_flight > 0]
-    if len(points) < 2:
-        return otherwise
-    rates, held = np.log([point.rate for point in points]), np.log([point.in_flight for point in points])
-    return float(np.exp(np.interp(np.log(rps), rates, held)))
 
 
 def from_regression(
@@ -345,9 +333,11 @@ def _finish(capacity: Capacity, seen: Seen, *, metastable: bool = False) -> Capa
         capacity,
         rps=rps,
         interval=(min(low, rps), max(high, rps)),
-        in_flight=_held_at(capacity.curve, rps, capacity.in_flight) if capacity.in_flight else None,
+        in_flight=capacity.in_flight * share if capacity.in_flight is not None else None,
         cpu_cores=_scaled(capacity, share),
+        saturation_rps=max(capacity.saturation_rps, rps) if capacity.saturation_rps is not None else None,
         undisturbed_rps=max(capacity.undisturbed_rps, rps) if capacity.undisturbed_rps is not None else None,
+        curve=tuple(point.at(share) for point in capacity.curve),
         evidence=evidence,
         warnings=warnings,
     )

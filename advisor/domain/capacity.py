@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -35,6 +35,10 @@ class CurvePoint:
     mean: float
     in_flight: float
     error_ratio: float
+
+    def at(self, share: float) -> CurvePoint:
+        """The same latencies at `share` times the rate, and so with as many times the requests in flight."""
+        return replace(self, rate=self.rate * share, in_flight=self.in_flight * share)
 
 
 @dataclass(frozen=True, slots=True)

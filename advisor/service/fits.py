@@ -94,7 +94,7 @@ def what_if(fit: bytes, capacity: Capacity, measured: Slo, asked: Slo) -> Capaci
         return Refusal(explain_infeasible(model, asked), infeasible=True)
     known = solve(model, measured, requests=_REQUESTS)
     correction = capacity.rps / known.rate if known is not None else 1.0
-    found = moved(capacity, solution.rate * correction, solution.point, measured, asked)
+    found = moved(capacity, solution.rate * correction, solution.point.at(correction), measured, asked)
     return with_admission(replace(found, curve=capacity.curve), model, asked)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import ceil
 from statistics import median
 
-from advisor.domain import Admission, Capacity, CurvePoint, Refusal, StageResult
+from advisor.domain import Admission, Capacity, Refusal, StageResult
 
 
 def replicas_of(stages: Sequence[StageResult]) -> int:
@@ -38,7 +38,7 @@ def per_replica(found: Capacity | Refusal | None, replicas: int) -> Capacity | R
         cpu_idle_cores=share(found.cpu_idle_cores),
         saturation_rps=share(found.saturation_rps),
         undisturbed_rps=share(found.undisturbed_rps),
-        curve=tuple(_point(point, replicas) for point in found.curve),
+        curve=tuple(point.at(1 / replicas) for point in found.curve),
         admission=_admission(found.admission, replicas),
         alternatives={name: rate / replicas for name, rate in found.alternatives.items()},
         evidence=replace(found.evidence, top_rate=found.evidence.top_rate / replicas),
@@ -59,7 +59,3 @@ def _admission(found: Admission | None, replicas: int) -> Admission | None:
         goodput=found.goodput / replicas,
         goodput_without=found.goodput_without / replicas,
     )
-
-
-def _point(point: CurvePoint, replicas: int) -> CurvePoint:
-    return replace(point, rate=point.rate / replicas, in_flight=point.in_flight / replicas)

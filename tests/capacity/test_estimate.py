@@ -14,9 +14,9 @@ from advisor.capacity.agreement import (
     inverted,
     moved_by_replay,
 )
-from advisor.capacity.estimate import Quick, estimate, quick_estimate
+from advisor.capacity.estimate import Context, Quick, estimate, from_identification, quick_estimate
 from advisor.capacity.identification import Replay, ReplayedStage, identify
-from advisor.capacity.regression import Estimate
+from advisor.capacity.regression import Estimate, regress_stages
 from advisor.domain import (
     Arrivals,
     Capacity,
@@ -285,6 +285,30 @@ def test_stages_that_chance_does_not_explain_move_the_answer_half_way(shift):
     shown = rps**2 / found.rps
     assert interval[0] <= min(found.rps, shown) < rps < max(found.rps, shown) <= interval[1]
     assert "the machine was not the same" in sentence
+
+
+def latency_at_capacity(found, quantile=0.95):
+    points = [(p.rate, p.quantiles[quantile]) for p in found.curve]
+    rates, latencies = np.log(np.array(points)).T
+    return np.exp(np.interp(np.log(found.rps), rates, latencies))
+
+
+@pytest.mark.parametrize("shift", [-0.2, 0.2])
+def test_the_curve_goes_with_an_answer_that_is_moved(shift):
+    found = replayed(shift, 3.0)
+    answer = from_identification(found, Refusal("no stages"), None, (), Context())
+    assert abs(answer.rps / found.rps - 1) > 0.03
+    assert latency_at_capacity(answer) == pytest.approx(0.1, rel=0.06)
+    load = found.rps / 100
+    assert answer.in_flight == pytest.approx(load / (1 - load) * answer.rps / found.rps, rel=0.15)
+
+
+def test_the_curve_of_a_regression_meets_the_objective_at_the_median_of_its_methods():
+    found = regress_stages(through_the_knee(), slo(0.1))
+    assert found.estimate.methods["hyperbola"] != pytest.approx(found.estimate.rps, rel=1e-3)
+    at = min(found.curve, key=lambda point: abs(point.rate - found.estimate.rps))
+    assert at.rate == pytest.approx(found.estimate.rps)
+    assert at.quantiles[0.95] == pytest.approx(0.1, rel=0.03)
 
 
 def test_a_lower_load_that_is_slower_than_a_higher_one_is_the_machine():

@@ -128,6 +128,7 @@ def identify(
     if contradiction is not None:
         correction = float(np.clip(correction, -_MOST_STRAINED, _MOST_STRAINED))
     rps = mean * float(np.exp(correction))
+    share = rps / first.rate  # of the likeliest server alone: the rivals and the replay had a say
     seconds = float(timeline.time[-1] - timeline.time[0])
     works = bootstrap_deviation(
         model,
@@ -157,9 +158,12 @@ def identify(
         saturation_rps=model.saturation,
         form=model.form,
         description=model.describe(),
-        in_flight=first.point.in_flight,
+        in_flight=share * first.point.in_flight,
         binding=first.binding,
-        curve=curve(model, first.rate, requests=6_000 if quick else 30_000, seed=seed),
+        curve=tuple(
+            point.at(share)
+            for point in curve(model, first.rate, requests=6_000 if quick else 30_000, seed=seed)
+        ),
         replay=check,
         model=model,
         requests=len(timeline),

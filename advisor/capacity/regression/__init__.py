@@ -102,7 +102,7 @@ def _regress(
     return Regression(
         estimate=binding,
         demand=demand,
-        curve=_curve(estimates, slo, binding.rps),
+        curve=_curve(estimates, slo, binding.rps, binding.binding),
         top_rate=max(point.rate for point in seen),
         requests=sum(point.requests for point in seen),
         seconds=sum(point.seconds for point in seen),
@@ -120,8 +120,11 @@ def _blocking(refusals: Sequence[Refusal], binding: Estimate | None) -> Refusal 
     return None
 
 
-def _curve(estimates: Sequence[Estimate], slo: Slo, rps: float) -> tuple[CurvePoint, ...]:
-    """Fitted latency up to 1.1 times the estimate, where a hyperbola could be fitted to every bound."""
+def _curve(estimates: Sequence[Estimate], slo: Slo, rps: float, binding: str) -> tuple[CurvePoint, ...]:
+    """Fitted latency up to 1.1 times the estimate, where a hyperbola could be fitted to every bound.
+
+    The estimate is the median of several methods: the curve is moved along the rates until it meets it.
+    """
     fits = {
         bound: estimate.hyperbola
         for bound in slo.latency
@@ -131,10 +134,13 @@ def _curve(estimates: Sequence[Estimate], slo: Slo, rps: float) -> tuple[CurvePo
     if not fits:
         return ()
     first = next(iter(fits.values()))
+    crossing = min(fit.root(bound.seconds)[0] for bound, fit in fits.items())
+    binds = any(bound_name(bound) == binding for bound in fits)
+    share = rps / crossing if binds and crossing > 0 else 1.0
     points: list[CurvePoint] = []
     for rate in np.linspace(0.1, 1.1, 11) * rps:
-        quantiles = {bound.quantile: fit.quantile(float(rate)) for bound, fit in fits.items()}
-        mean = first.mean(float(rate))
+        quantiles = {bound.quantile: fit.quantile(float(rate) / share) for bound, fit in fits.items()}
+        mean = first.mean(float(rate) / share)
         known = {quantile: seconds for quantile, seconds in quantiles.items() if seconds is not None}
         if mean is not None and len(known) == len(quantiles):
             points.append(CurvePoint(float(rate), known, mean, float(rate) * mean, 0.0))
