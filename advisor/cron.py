@@ -1,7 +1,7 @@
 """Cron expressions of five fields as crontab(5) means them, in the machine's time zone.
 
 APScheduler reads the fields, but counts days of the week from Monday where cron counts from Sunday, and wants
-both the day of the month and the day of the week to match where cron wants either.
+both the day of the month and the day of the week to match where cron wants either (unless one begins with *).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def cron_trigger(
             jitter=jitter,
         )
 
-    if day == "*" or weekday == "*":
+    if fields[2].startswith("*") or fields[4].startswith("*"):
         return trigger(day, weekday)
     return OrTrigger([trigger(day, "*"), trigger("*", weekday)])
 

@@ -32,6 +32,7 @@ def following(expression: str, count: int = 3) -> list[str]:
         ("30 */6 * * *", ["Wed 04 12:30", "Wed 04 18:30", "Thu 05 00:30"]),
         ("0 0 13 * 5", ["Fri 06 00:00", "Fri 13 00:00", "Fri 20 00:00"]),  # either day matches
         ("0 0 10 * 5", ["Fri 06 00:00", "Tue 10 00:00", "Fri 13 00:00"]),
+        ("0 0 */2 * 1", ["Mon 09 00:00", "Mon 23 00:00", "Mon 07 00:00"]),  # a field with * restricts alone
     ],
 )
 def test_an_expression_means_what_crontab_says(expression: str, expected: list[str]) -> None:

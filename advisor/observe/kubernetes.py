@@ -90,7 +90,7 @@ class Cluster:
                 autoscalers = found["items"]
             except ClusterError:
                 autoscalers = []
-        return workload_of(place, owner, pods, autoscalers)
+            return workload_of(place, owner, pods, autoscalers)
 
     async def sidecars(self, selector: str, namespace: str | None = None) -> list[str]:
         """Metrics URLs of the sidecars in running pods with that label selector."""
@@ -247,7 +247,7 @@ def _digest(pod: Mapping[str, Any], container: str) -> str | None:
 
 
 def _cores(quantity: str | None) -> float | None:
-    return parse_cores(quantity) if quantity is not None else None
+    return parse_cores(quantity) if quantity not in {None, "0"} else None
 
 
 def _scales(autoscaler: Mapping[str, Any], place: Place) -> bool:

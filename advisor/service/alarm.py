@@ -39,7 +39,7 @@ class PrometheusAlarm:
         """Before any load.
 
         Raises:
-            ConfigurationError: Prometheus cannot read an expression.
+            ConfigurationError: Prometheus cannot read an expression, or it gives what cannot hold.
             NotAllowed: one gives something already, or is required and cannot be asked.
         """
         for rule in self._rules:
@@ -99,7 +99,7 @@ class PrometheusAlarm:
 
         Raises:
             _Silent: no answer that tells.
-            ConfigurationError: the expression cannot be read.
+            ConfigurationError: the expression cannot be read, or gives what cannot hold.
         """
         try:
             answer = await self._client.get(self._url, params={"query": expr}, timeout=TIMEOUT)
@@ -111,6 +111,11 @@ class PrometheusAlarm:
             if answer.status_code == httpx.codes.BAD_REQUEST:
                 raise ConfigurationError(f"abort_when '{expr}': {said}")
             raise _Silent(f"{self._url}: status {answer.status_code} {said}".strip())
+        if body["data"]["resultType"] in {"matrix", "string"}:
+            raise ConfigurationError(
+                f"abort_when '{expr}' gives a {body['data']['resultType']}, which cannot be true or false",
+                hint="write one that gives series now, such as up == 0, or a number",
+            )
         return _firing(body["data"])
 
 

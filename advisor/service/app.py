@@ -312,3 +312,5 @@ class Advisor:
             await self._threads(self._advice.renew, target, now=time.time())
         except SQLAlchemyError as error:
             _log.warning("advice for %s could not be renewed: %s", target.name, error)
+        except Exception:  # noqa: BLE001 - one target's odd history must not end the others' answers
+            _log.exception("advice for %s could not be renewed", target.name)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,7 +15,6 @@ HEARTBEAT = 1.0  # s
 LEASE = 10.0  # s; a holder that is silent for so long has lost it
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Keeper:
@@ -30,7 +28,7 @@ class Keeper:
         name: str,
         *,
         lost: Callable[[str], None],
-        each: Callable[[], Any] | None = None,
+        each: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -85,4 +83,7 @@ class Keeper:
                 return
             good = began
             if self._each is not None:
-                await self._each()
+                try:
+                    await self._each()
+                except SQLAlchemyError as error:
+                    _log.warning("lease %s is kept, its holder could not ask for news: %s", self.name, error)

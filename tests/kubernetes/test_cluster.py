@@ -49,6 +49,17 @@ def test_the_start_is_the_median_of_pods_that_never_restarted(ask, state):
     assert ask(lambda cluster: cluster.look(PLACE)).startup_seconds == 50.0
 
 
+def test_a_request_of_no_cpu_is_none(ask, state):
+    state.deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "0"
+    assert ask(lambda cluster: cluster.look(PLACE)).cpu_request is None
+
+
+def test_an_answer_that_is_no_workload_is_said(ask, state):
+    del state.deployment["spec"]["template"]
+    with pytest.raises(ClusterError, match="cannot be asked: 'template'"):
+        ask(lambda cluster: cluster.look(PLACE))
+
+
 def test_pods_of_two_versions_tell_no_version(ask, state):
     state.pods[1] = pod(2, image_id="registry.example/heart-disease@sha256:" + "0" * 64)
     assert ask(lambda cluster: cluster.look(PLACE)).version is None

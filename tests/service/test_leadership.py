@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from advisor.service import keeper, leadership
 from advisor.service.keeper import Keeper
@@ -147,3 +148,21 @@ def test_what_is_asked_with_each_heartbeat(store: Store, threads: StoreThreads) 
         return beats
 
     assert asyncio.run(scenario()) >= 3
+
+
+def test_a_heartbeat_whose_question_fails_keeps_the_lease(store: Store, threads: StoreThreads) -> None:
+    async def scenario() -> None:
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            beats += 1
+            if beats == 1:
+                raise OperationalError("SELECT stop_asked", {}, Exception("database is locked"))
+
+        kept = Keeper(store, threads, ME, "run:heart", lost=print, each=beat)
+        await kept.take()
+        await until(lambda: beats >= 3)
+        await kept.release()
+
+    asyncio.run(scenario())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from advisor.service import app
+from advisor.service.advice import Advice
 from advisor.service.app import Advisor
-from advisor.settings import AdvisorSettings
+from advisor.settings import AdvisorSettings, TargetSettings
 from tests.service.test_advice import a_target
 
 
@@ -34,3 +35,18 @@ def test_a_start_does_not_wait_for_answers_that_take_too_long(
 ) -> None:
     monkeypatch.setattr(app, "PREPARATION", 0.0)
     assert len(answered(tmp_path)) < 3
+
+
+def test_a_target_whose_answer_fails_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renew = Advice.renew
+
+    def odd(self: Advice, target: TargetSettings, *, now: float) -> None:
+        if target.name == "lung":
+            raise ZeroDivisionError("an odd history")
+        renew(self, target, now=now)
+
+    monkeypatch.setattr(Advice, "renew", odd)
+    assert answered(tmp_path) == {"heart", "liver"}
+    assert "advice for lung could not be renewed" in caplog.text
