@@ -18,7 +18,6 @@ from advisor.service.threads import StoreThreads
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import ServiceEvent, Store
 
-RETENTION = 30 * 86400.0  # s
 THINNED = {7 * 86400.0: 300, 2 * 86400.0: 60}  # from that age (s) on, windows of so many seconds are enough
 PATIENCE = 4  # readings in a row that lack a replica before the others are taken for all there are
 LONGEST = 3.0  # intervals; a window that spans more has a gap in it
@@ -163,6 +162,9 @@ class Observer(Background):
         self._store.windows.pack(now=now)
         for age, seconds in THINNED.items():
             self._store.windows.thin(before=now - age, seconds=seconds)
-        self._store.windows.prune(before=now - RETENTION)
-        self._store.production.prune(before=now - SPELLS)
-        self._store.events.prune(before=now - RETENTION)
+        kept = self._settings.retention
+        self._store.windows.prune(before=now - kept.production)
+        self._store.production.prune(before=now - min(SPELLS, kept.production))
+        self._store.events.prune(before=now - kept.production)
+        if kept.runs is not None:
+            self._store.runs.prune(before=now - kept.runs)

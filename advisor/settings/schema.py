@@ -290,6 +290,13 @@ class ApiSettings(Settings):
         return int(self.listen.rpartition(":")[2])
 
 
+class RetentionSettings(Settings):
+    """How long what was observed in production is kept, and runs; None is for ever."""
+
+    production: Seconds = Field(default=30 * 86400.0, ge=86400.0)
+    runs: Seconds | None = Field(default=None, ge=86400.0)
+
+
 class AdvisorSettings(Settings):
     """The whole file."""
 
@@ -301,6 +308,7 @@ class AdvisorSettings(Settings):
     kubernetes: bool = False  # ask the API server about the workloads of `scaling.reference`
     stale_after: Seconds = 14 * 86400.0
     observe_every: Seconds = 15.0
+    retention: RetentionSettings = RetentionSettings()
     targets: list[TargetSettings] = Field(min_length=1)
 
     @field_validator("store")

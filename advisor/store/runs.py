@@ -134,6 +134,29 @@ class Runs:
                     write_result(connection, run_id, row.position, result)
             return True
 
+    def prune(self, *, before: float, most: int = 100) -> None:
+        """Forget runs that ended before (Unix seconds), at most so many, the oldest first.
+
+        The newest valid run of each scenario and version stays: advice and baselines rest on it.
+        """
+        rank = func.row_number().over(
+            partition_by=(RunRow.target, RunRow.scenario, RunRow.version), order_by=RunRow.ended_at.desc()
+        )
+        valid = (
+            select(RunRow.run_id, rank.label("rank"))
+            .where(RunRow.verdict == VerdictStatus.VALID.value)
+            .subquery()
+        )
+        stays = select(valid.c.run_id).where(valid.c.rank == 1)
+        goes = (
+            select(RunRow.run_id)
+            .where(RunRow.ended_at < before, RunRow.run_id.not_in(stays))
+            .order_by(RunRow.ended_at)
+            .limit(most)
+        )
+        with self._db.write() as connection:
+            connection.execute(delete(RunRow).where(RunRow.run_id.in_(goes)))
+
     # ------------------------------------------------------------------------------------------- reading
 
     def get(self, run_id: str) -> Run | None:

@@ -227,6 +227,34 @@ def test_newest_takes_only_the_asked_verdict_scenario_and_version(store: Store) 
     assert newest(verdicts=(VerdictStatus.INCONCLUSIVE,)) is None
 
 
+def test_prune_forgets_old_runs_but_not_what_advice_and_baselines_rest_on(store: Store) -> None:
+    valid = Verdict(VerdictStatus.VALID)
+    ended = {"status": RunStatus.DONE, "verdict": valid}
+    stage = StageResult(STAGE, 1000.0, 1010.0, a_log(1000.0, 8))
+    for run_id, at, changes in (
+        ("oldest", 1000.0, {**ended, "stages": (stage,)}),
+        ("newest of no version", 1100.0, ended),
+        ("old baseline", 1000.0, {**ended, "version": "v1"}),
+        ("old soak", 1000.0, {**ended, "scenario": "soak"}),
+        ("invalid", 1100.0, {**ended, "verdict": Verdict(VerdictStatus.INVALID)}),
+        ("recent", 3000.0, {**ended, "verdict": Verdict(VerdictStatus.INVALID)}),
+    ):
+        store.runs.add(a_run(run_id, ended_at=at, **changes))
+    store.runs.add(a_run("under way"))
+    store.runs.prune(before=2000.0, most=1)
+    assert store.runs.get("oldest") is None
+    assert store.runs.stages("oldest") == ()
+    assert store.runs.get("invalid") is not None
+    store.runs.prune(before=2000.0)
+    assert {run.run_id for run in store.runs.list()} == {
+        "newest of no version",
+        "old baseline",
+        "old soak",
+        "recent",
+        "under way",
+    }
+
+
 def test_last_ended_is_of_runs_that_may_count(store: Store) -> None:
     for run_id, ended_at, status in (
         ("a", 1.0, VerdictStatus.VALID),
