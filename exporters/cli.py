@@ -10,12 +10,11 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
 import uvloop
 
-from exporters import names
 from exporters.proxy.server import Limits
 from exporters.runtime import run
 from exporters.settings import (
@@ -62,6 +61,9 @@ class _Option:
     several: bool = False
 
 
+_QUEUED_EACH = 10  # requests that may wait for each that is executed, unless told
+
+
 def _seconds(field: str) -> float:
     return next(float(f.default) for f in fields(Limits) if f.name == field)  # type: ignore[arg-type]
 
@@ -74,12 +76,31 @@ _LIMITS = {
     "keep-alive": ("keep_alive_seconds", "how long a client's idle connection is kept"),
     "upstream-idle": ("upstream_idle_seconds", "how long an idle connection to the model server is kept"),
 }
+_LIMIT_FIELDS = {name: field for name, (field, _) in _LIMITS.items()} | {
+    "max-connections": "connections",
+    "max-header-bytes": "head_bytes",
+}
+_FIELDS = {
+    name: name.replace("-", "_")
+    for name in ("metrics", "upstream", "listen", "models", "max-in-flight", "max-queue", "gpu", "exemplars")
+} | {
+    "scrape": "scrapes",
+    "process": "processes",
+    "drain-delay": "drain_delay",
+    "drain-timeout": "drain_seconds",
+}
 
 _OPTIONS = (
     _Option("upstream", "URL", "the model server, for example http://127.0.0.1:8080", parse_upstream),
     _Option("listen", "HOST:PORT", "where requests come in (default 0.0.0.0:8081)", parse_address),
     _Option("metrics", "HOST:PORT", "where numbers are served (default 0.0.0.0:9109)", parse_address),
-    _Option("slo", "TERM", "an objective, for exact buckets around it: p95=150ms, ttft_p95=300ms", str, True),
+    _Option(
+        "slo",
+        "TERM",
+        "an objective, for exact buckets around it: p95=150ms, ttft_p95=300ms, itl_p95=50ms",
+        str,
+        True,
+    ),
     _Option("models", "NAME", "models that get a label of their own; any other is `other`", str, True),
     _Option("max-in-flight", "N", "requests that the model server executes at once", parse_count),
     _Option("max-queue", "N", "requests that wait beyond that (default 10 for each in flight)", parse_count),
@@ -160,16 +181,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> t
     level = str(values.get("log-level", "info")).upper()
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise UsageError(f"--log-level: '{level.lower()}' is none of debug, info, warning, error")
-    limits = replace(
-        Limits(),
-        **{field: values[name] for name, (field, _) in _LIMITS.items() if name in values},
-    )
-    if "max-connections" in values:
-        limits = replace(limits, connections=values["max-connections"])
-    if "max-header-bytes" in values:
-        limits = replace(limits, head_bytes=values["max-header-bytes"])
-    in_flight = values.get("max-in-flight")
-    if "max-queue" in values and in_flight is None:
+    if "max-queue" in values and "max-in-flight" not in values:
         raise UsageError("--max-queue needs --max-in-flight: without it nothing waits")
     if values.get("exemplars") and "upstream" not in values:
         raise UsageError("--exemplars needs --upstream: traces are told by requests that pass")
@@ -177,32 +189,22 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> t
         objectives = parse_objectives(values.get("slo", ()))
     except ValueError as error:
         raise UsageError(f"--slo: {error}") from None
+    values.setdefault("max-queue", _QUEUED_EACH * values.get("max-in-flight", 0))
     settings = Settings(
-        metrics=values.get("metrics", ("0.0.0.0", 9109)),  # noqa: S104 - Prometheus comes from outside the pod
-        upstream=values.get("upstream"),
-        listen=values.get("listen", ("0.0.0.0", 8081)),  # noqa: S104
-        models=values.get("models", (names.DEFAULT_MODEL,)),
         objectives=objectives,
-        max_in_flight=in_flight,
-        max_queue=values.get("max-queue", 10 * (in_flight or 0)),
-        limits=limits,
-        scrapes=values.get("scrape", ()),
-        processes=values.get("process", ()),
-        gpu=values.get("gpu", "off"),
-        drain_delay=values.get("drain-delay", 1.0),
-        drain_seconds=values.get("drain-timeout", 25.0),
-        exemplars=values.get("exemplars", False),
+        limits=Limits(**_named(values, _LIMIT_FIELDS)),
+        **_named(values, _FIELDS),
     )
-    if (
-        settings.upstream is None
-        and not settings.scrapes
-        and not settings.processes
-        and settings.gpu == "off"
-    ):
+    if not (settings.upstream or settings.scrapes or settings.processes or settings.gpu != "off"):
         raise UsageError(
             "nothing to observe: give --upstream http://127.0.0.1:8080, or --scrape, --process or --gpu"
         )
     return settings, level
+
+
+def _named(values: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """What was given, by the names of the fields; the rest keeps its default."""
+    return {field: values[name] for name, field in fields.items() if name in values}
 
 
 def _raise_file_limit() -> None:

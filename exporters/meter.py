@@ -23,6 +23,15 @@ from exporters.samples import Exemplar, HistogramSample, Measured, Sample
 Clock = Callable[[], float]
 
 
+def outcome_of(status: int) -> int:
+    """The outcome of an answer with this HTTP status."""
+    if status < 400:
+        return names.OK
+    if status in {429, 503}:
+        return names.REJECTED
+    return names.CLIENT_ERROR if status < 500 else names.SERVER_ERROR
+
+
 class Histogram:
     """Counts by upper bound (ascending, the last bucket is +Inf), and the sum of all values."""
 
@@ -126,6 +135,7 @@ class ModelMeter:
         ring: EventRing,
         latency: Sequence[float],
         first: Sequence[float],
+        between: Sequence[float],
         wall: Clock | None,
     ) -> None:
         self.name = name
@@ -140,7 +150,7 @@ class ModelMeter:
         self.request_bytes = 0
         self.response_bytes = 0
         self.time_to_first_token = Histogram(first)
-        self.inter_token = Histogram(token_bounds())
+        self.inter_token = Histogram(between)
         self.prompt_tokens = 0
         self.generated_tokens = 0
 
@@ -203,7 +213,7 @@ class Meter:
 
     `models`: the allow-list, at least one; the first is measured from the start. Any other name falls
     under `other`.
-    `objectives`, `first_token_objectives`: SLO bounds in seconds, for dense buckets.
+    `objectives`, `first_token_objectives`, `inter_token_objectives`: SLO bounds (s), for dense buckets.
     `exemplars`: the durations keep the traces that `ModelMeter.trace` tells.
     """
 
@@ -214,6 +224,7 @@ class Meter:
         *,
         objectives: Iterable[float] = (),
         first_token_objectives: Iterable[float] = (),
+        inter_token_objectives: Iterable[float] = (),
         exemplars: bool = False,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -221,11 +232,12 @@ class Meter:
         self.name = name
         self.ring = EventRing()
         latency, first = latency_bounds(objectives), latency_bounds(first_token_objectives)
+        between = token_bounds(inter_token_objectives)
         order = [*dict.fromkeys(models), OTHER_MODEL]
         self.exemplars = exemplars
         dated = wall if exemplars else None
         self.models = tuple(
-            ModelMeter(model, i, self.ring, latency, first, dated) for i, model in enumerate(order)
+            ModelMeter(model, i, self.ring, latency, first, between, dated) for i, model in enumerate(order)
         )
         self._by_name = {model.name: model for model in self.models}
         self.now = clock  # as it is: one call less for each reading

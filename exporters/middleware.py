@@ -19,7 +19,7 @@ from typing import Any
 
 from exporters import names
 from exporters.collectors import Collectors
-from exporters.meter import Meter, ModelMeter
+from exporters.meter import Meter, ModelMeter, outcome_of
 from exporters.metrics_server import MetricsServer
 from exporters.process import ProcessTarget, TargetKind, process_source
 from exporters.proxy.routes import model_in_path, tells_tokens
@@ -35,7 +35,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
-_QUEUEING = frozenset({names.QUEUE_DURATION, names.QUEUE_DEPTH, names.QUEUE_DEPTH_SECONDS})
 _NOBODY = 0  # no sidecar to leave out: this process is the model
 
 
@@ -67,6 +66,7 @@ class MeasureMiddleware:
             models,
             objectives=objectives.latency,
             first_token_objectives=objectives.first_token,
+            inter_token_objectives=objectives.inter_token,
             exemplars=exemplars,
         )
         self._measured = _Traced if exemplars else _Measured
@@ -138,7 +138,7 @@ class _Requests:
 
     def collect(self) -> Iterator[Measured]:
         """See `Source.collect`."""
-        return (sample for sample in self._meter.collect() if sample.metric not in _QUEUEING)
+        return (sample for sample in self._meter.collect() if sample.metric not in names.QUEUEING)
 
 
 class _Measured:
@@ -269,12 +269,3 @@ class _Traced(_Measured):
         if self._trace is not None and not self._ended:
             self._meter.trace(self._trace, outcome)
         super()._end(outcome)
-
-
-def outcome_of(status: int) -> int:
-    """The outcome of an answer with this status."""
-    if status < 400:
-        return names.OK
-    if status in {429, 503}:
-        return names.REJECTED
-    return names.CLIENT_ERROR if status < 500 else names.SERVER_ERROR

@@ -65,6 +65,7 @@ QUEUE_DEPTH_SECONDS: Final = Metric(
     "Time integral of inference_queue_depth: its rate is the exact mean between two scrapes.",
     ("model",),
 )
+QUEUEING: Final = frozenset({QUEUE_DURATION, QUEUE_DEPTH, QUEUE_DEPTH_SECONDS})
 REQUEST_BYTES: Final = Metric(
     "inference_request_bytes_total", "counter", "Payload received from clients.", ("model",)
 )

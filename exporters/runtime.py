@@ -18,7 +18,6 @@ from exporters.settings import Settings, UsageError
 from exporters.sources import build_sources
 
 _log = logging.getLogger("model-exporter")
-_QUEUEING = frozenset({names.QUEUE_DURATION, names.QUEUE_DEPTH, names.QUEUE_DEPTH_SECONDS})
 
 
 async def run(settings: Settings) -> None:
@@ -59,6 +58,7 @@ async def _start_proxy(settings: Settings, stack: AsyncExitStack) -> Proxy | Non
         settings.models,
         objectives=settings.objectives.latency,
         first_token_objectives=settings.objectives.first_token,
+        inter_token_objectives=settings.objectives.inter_token,
         exemplars=settings.exemplars,
     )
     proxy = Proxy(
@@ -90,7 +90,7 @@ def _collectors(settings: Settings, proxy: Proxy | None) -> Collectors:
     if proxy is None:
         return Collectors(sources)
     # without a queue of its own the proxy knows less of waiting than the server behind it
-    gives_way = {} if settings.max_in_flight is not None else {proxy.name: _QUEUEING}
+    gives_way = {} if settings.max_in_flight is not None else {proxy.name: names.QUEUEING}
     return Collectors([proxy, *sources], gives_way)
 
 

@@ -12,7 +12,7 @@ from exporters.proxy.server import Limits
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|m|h)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-_OBJECTIVE = re.compile(r"(?P<first>ttft_)?p\d{1,2}(?:\.\d+)?|(?P<first3>ttft_)?p99\d+")
+_OBJECTIVE = re.compile(r"(?P<what>ttft_|itl_)?p(?:\d{1,2}(?:\.\d+)?|99\d+)")
 # what Kubernetes puts into every container of a namespace that has a service called exporter or exporter-…
 _SERVICE_LINK = re.compile(
     r"EXPORTER_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
@@ -25,17 +25,18 @@ class UsageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """SLO bounds in seconds: of the whole answer, and of its first token."""
+    """SLO bounds in seconds: of the whole answer, of its first token, and between two of its tokens."""
 
     latency: tuple[float, ...] = ()
     first_token: tuple[float, ...] = ()
+    inter_token: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All of it. Addresses are (host, port)."""
 
-    metrics: tuple[str, int]
+    metrics: tuple[str, int] = ("0.0.0.0", 9109)  # noqa: S104 - Prometheus comes from outside the pod
     upstream: tuple[str, int] | None = None
     listen: tuple[str, int] = ("0.0.0.0", 8081)  # noqa: S104 - a sidecar is reached from outside its pod
     models: tuple[str, ...] = (names.DEFAULT_MODEL,)
@@ -72,15 +73,14 @@ def parse_delay(text: str) -> float:
 
 
 def parse_objectives(terms: Sequence[str]) -> Objectives:
-    """From terms such as `p95=150ms`, `ttft_p95=300ms`; `error_ratio=…` has no bucket and is passed over.
+    """From terms such as `p95=150ms`, `ttft_p95=300ms`, `itl_p95=50ms`; `error_ratio=…` has no bucket.
 
     A bound needs a unit: 100 would be read as milliseconds by one, as seconds by another.
 
     Raises:
         ValueError: names the term that is wrong.
     """
-    latency: list[float] = []
-    first_token: list[float] = []
+    bounds: dict[str | None, set[float]] = {None: set(), "ttft_": set(), "itl_": set()}
     for term in terms:
         name, separator, value = (part.strip() for part in term.partition("="))
         if not separator:
@@ -89,11 +89,13 @@ def parse_objectives(terms: Sequence[str]) -> Objectives:
             continue
         match = _OBJECTIVE.fullmatch(name)
         if match is None:
-            raise ValueError(f"'{name}' is not a latency percentile: write p50, p95, p99.9 or ttft_p95")
+            raise ValueError(
+                f"'{name}' is not a latency percentile: write p50, p95, p99.9, ttft_p95 or itl_p95"
+            )
         if value.replace(".", "", 1).isdecimal():
             raise ValueError(f"'{term.strip()}' has no unit: write {name}={value}ms or {name}={value}s")
-        (first_token if name.startswith("ttft_") else latency).append(parse_duration(value))
-    return Objectives(tuple(sorted(set(latency))), tuple(sorted(set(first_token))))
+        bounds[match["what"]].add(parse_duration(value))
+    return Objectives(*(tuple(sorted(found)) for found in bounds.values()))
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from exporters import names
+from exporters.meter import outcome_of
 from exporters.proxy.admission import Entry
 from exporters.proxy.replies import CLOSED, QUEUE_FULL, Refusal, reply
 from exporters.trace import trace_of_request
@@ -132,13 +133,7 @@ class Exchange:
         self._first = None
         status = head.status
         if status >= 400:
-            self.outcome = (
-                names.REJECTED
-                if status in {429, 503}
-                else names.CLIENT_ERROR
-                if status < 500
-                else names.SERVER_ERROR
-            )
+            self.outcome = outcome_of(status)
         client = self.client
         if head.until_close or client.must_close(self.request):
             client.closing = True

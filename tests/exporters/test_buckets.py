@@ -36,3 +36,4 @@ def test_boundaries_ascend_and_hold_every_objective_exactly(objectives: list[flo
 def test_tokens_begin_lower() -> None:
     assert token_bounds()[0] == 0.0001
     assert token_bounds()[-1] == 120.0
+    assert 0.04 in token_bounds([0.04])

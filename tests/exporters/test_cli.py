@@ -50,7 +50,7 @@ def test_every_option() -> None:
             *("--header-timeout", "5s", "--keep-alive", "10s", "--upstream-idle", "1s"),
             *("--max-connections", "100", "--max-header-bytes", "8192", "--drain-delay", "0"),
             *("--drain-timeout", "3s", "--scrape", "auto", "--process", "port=8080", "--gpu", "auto"),
-            *("--log-level", "warning", "--exemplars"),
+            *("--log-level", "warning", "--exemplars", "--slo", "itl_p99.9=40ms"),
         ],
         {},
     )
@@ -58,6 +58,7 @@ def test_every_option() -> None:
     assert settings.metrics == ("::1", 9001)
     assert settings.objectives.latency == (0.15,)
     assert settings.objectives.first_token == (0.3,)
+    assert settings.objectives.inter_token == (0.04,)
     assert settings.models == ("iris", "wine")
     assert (settings.max_in_flight, settings.max_queue) == (8, 64)
     limits = settings.limits

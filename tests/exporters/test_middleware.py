@@ -20,7 +20,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from exporters.middleware import MeasureMiddleware, outcome_of
+from exporters.meter import outcome_of
+from exporters.middleware import MeasureMiddleware
 
 # ------------------------------------------------------------------------------------------- applications
 
