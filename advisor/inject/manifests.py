@@ -18,11 +18,12 @@ from advisor.inject.sidecar import METRICS_PORT_NAME, NAME, Ports, Sidecar, cont
 from advisor.inject.text import Edit, Path, Undo, apply, documents
 from advisor.inject.workloads import (
     TEMPLATES,
+    ServicePort,
     Workload,
     listed,
     objects,
     refusal,
-    service_targets,
+    service_ports,
     workload_in,
 )
 from exporters import names
@@ -152,8 +153,9 @@ class _Plan:
         listen: int | None = None
         upstream: int | None = None
         if sidecar.proxy:
-            self._index, port = self._measured()
-            listen, upstream = self._way(port, taken, service_targets(services, self._template))
+            targets = service_ports(services, self._template)
+            self._index, port = self._measured({t.target for t in targets if t.other_protocol})
+            listen, upstream = self._way(port, taken, targets)
             taken |= {listen, upstream}
         else:
             self._index = next(iter(self._chosen()))
@@ -174,32 +176,38 @@ class _Plan:
             raise _PassedOver(self._workload.spec, f"it has no container '{wanted}', but {known}")
         return found if wanted is not None else found | dict(enumerate(self._containers))
 
-    def _measured(self) -> tuple[int, ModelPort]:
+    def _measured(self, other_protocol: set[str]) -> tuple[int, ModelPort]:
+        """(the model's container, its port); without being told, none that speaks gRPC or TLS."""
         wanted = self._sidecar.port
         chosen = self._chosen()
         for index, candidate in chosen.items():
             declared = choice.declared(candidate)
+            other = other_protocol | choice.asked_otherwise(candidate)
             if wanted is None:
-                port = choice.served(declared)
+                port = choice.served([p for p in declared if not other & {p.name, str(p.number)}])
             else:
                 port = next((p for p in declared if wanted in {p.name, str(p.number)}), None)
             if port is not None:
                 if len(self._containers) > 1:
                     self.notes.append(f"measured is container '{candidate.get('name')}', port {port.number}")
+                if other & {port.name, str(port.number)} or choice.other_protocol(port.name):
+                    self.notes.append(f"port {port.number} seems to speak gRPC or TLS: the proxy does not")
                 return index, port
         if wanted is not None and wanted.isdecimal():
             return next(iter(chosen)), ModelPort(-1, int(wanted), None)
         place = (*self._workload.spec, "containers")
         if wanted is not None:
             raise _PassedOver(place, f"none of its containers declares a port '{wanted}'")
-        raise _PassedOver(place, "none of its containers declares a port for requests: say which with --port")
+        raise _PassedOver(
+            place, "none of its containers declares a port for plain HTTP requests: say which with --port"
+        )
 
-    def _way(self, port: ModelPort, taken: set[int], targets: list[tuple[str, str]]) -> tuple[int, int]:
+    def _way(self, port: ModelPort, taken: set[int], targets: list[ServicePort]) -> tuple[int, int]:
         """(where the sidecar listens, where the model does)."""
         model = self._containers[self._index]
         path: Path = (*self._workload.spec, "containers", self._index)
         number = str(port.number)
-        by_number = [service for service, target in targets if target == number]
+        by_number = [target.service for target in targets if target.target == number]
         upstream = self._sidecar.model_port or choice.moved(port.number, taken)
         mentions = choice.mentions(model, port.number, upstream)
         movable = choice.may_be_taken(port.number) and bool(mentions or self._sidecar.model_port)

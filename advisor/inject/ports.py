@@ -25,6 +25,9 @@ _MOVE_BY = 10_000
 
 _OPTION = r"(?:--?[\w-]*port|-p)"
 _ADDRESS = r"(?:--?[\w-]*(?:bind|listen|address|addr|host)|-b)"
+_OTHER = re.compile(
+    r"grpc|https|tls|ssl|h2c|http2"
+)  # what the proxy does not speak, in names and appProtocol
 _PORT_VARIABLE = re.compile(r"(?:^|_)PORT$", re.IGNORECASE)
 
 
@@ -63,17 +66,31 @@ def declared(container: Mapping[str, Any]) -> list[ModelPort]:
     ]
 
 
+def other_protocol(*names: object) -> bool:
+    """One of the names of a port or its protocol says gRPC or TLS."""
+    return any(_OTHER.search(str(name).lower()) for name in names)
+
+
+def asked_otherwise(container: Mapping[str, Any]) -> set[str]:
+    """Ports, by name or number, that a probe asks by gRPC or HTTPS."""
+    found: set[str] = set()
+    for _, action in _handlers(container):
+        http = (action or {}).get("httpGet") or {}
+        asked = [(action or {}).get("grpc"), http if http.get("scheme") == "HTTPS" else None]
+        found |= {str(one["port"]) for one in asked if one and "port" in one}
+    return found
+
+
 def served(ports: Sequence[ModelPort]) -> ModelPort | None:
     """The one where requests most likely come: named http or the like, else the first that is no other
     protocol's or metrics'.
     """
+    ports = [port for port in ports if not other_protocol(port.name)]
     for wanted in (r"http\d*|http1|rest|web|api|predict|inference", r"(http|rest|api).*"):
         for port in ports:
             if re.fullmatch(wanted, port.name or ""):
                 return port
-    others = [
-        port for port in ports if not re.search(r"grpc|metric|prom|admin|debug|health", port.name or "")
-    ]
+    others = [port for port in ports if not re.search(r"metric|prom|admin|debug|health", port.name or "")]
     return others[0] if others else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,9 +161,14 @@ class Document:
             assert found is not None, path
             node = found
             if id(node) in self._aliased:
-                raise self.error(path[:length], "an alias (*) repeats this, and an edit would change both")
+                raise self.error(
+                    path[:length], "an alias (*) repeats this, and an edit would change both: write it out"
+                )
             if length and self.text[node.start_mark.index : node.start_mark.index + 1] in {"&", "!"}:
-                raise self.error(path[:length], "something with an anchor (&) or a tag (!) cannot be edited")
+                raise self.error(
+                    path[:length],
+                    "something with an anchor (&) or a tag (!) cannot be edited: write it without",
+                )
         return node
 
     def _fill(
@@ -251,10 +257,8 @@ def documents(text: str, name: str) -> list[Document]:
     Raises:
         ConfigurationError: it is not YAML; says where.
     """
-    # JSON may be indented with tabs, which YAML forbids; within JSON's strings there are none.
-    readable = text.replace("\t", " ") if text.lstrip("\ufeff \t\r\n")[:1] in {"{", "["} else text
     try:
-        roots = list(yaml.compose_all(readable, Loader=yaml.SafeLoader))
+        roots = list(yaml.compose_all(_readable(text), Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{name}:{line}: not YAML: {error.problem}", hint=hint(text)) from None
@@ -264,6 +268,13 @@ def documents(text: str, name: str) -> list[Document]:
     except RecursionError:
         raise ConfigurationError(f"{name}: nested too deeply") from None
     return [Document(text, root, name) for root in roots if isinstance(root, yaml.MappingNode)]
+
+
+def _readable(text: str) -> str:
+    """Spaces for the tabs that kubectl reads and PyYAML does not; every place stays where it is."""
+    if text.lstrip("\ufeff \t\r\n")[:1] in {"{", "["}:  # JSON: indented with tabs, and none in its strings
+        return text.replace("\t", " ")
+    return re.sub(r"(?<=\S)[ \t]*\t[ \t]*", lambda match: " " * len(match[0]), text)
 
 
 def _aliased(root: yaml.Node) -> set[int]:

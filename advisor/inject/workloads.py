@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from advisor.errors import ConfigurationError
+from advisor.inject.ports import other_protocol
 from advisor.inject.text import Document, Path, hint
 
 TEMPLATES: dict[str, Path] = {
@@ -85,17 +86,28 @@ def _group(value: Mapping[str, Any]) -> str:
     return group if slash and group != "batch" else ""
 
 
-def service_targets(services: list[Mapping[str, Any]], template: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(Service, target port) of the Services that select the pod."""
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service: where in the pod it sends, and whether it says that this is not plain HTTP."""
+
+    service: str
+    target: str
+    other_protocol: bool
+
+
+def service_ports(services: list[Mapping[str, Any]], template: Mapping[str, Any]) -> list[ServicePort]:
+    """Of the Services that select the pod."""
     labels = (template.get("metadata") or {}).get("labels") or {}
-    found: list[tuple[str, str]] = []
+    found: list[ServicePort] = []
     for service in services:
         spec = service.get("spec") or {}
         selector = spec.get("selector") or {}
         if not selector or any(labels.get(key) != value for key, value in selector.items()):
             continue
         name = str((service.get("metadata") or {}).get("name"))
-        found += [(name, str(port.get("targetPort", port.get("port")))) for port in listed(spec, "ports")]
+        for port in listed(spec, "ports"):
+            target = str(port.get("targetPort", port.get("port")))
+            found.append(ServicePort(name, target, other_protocol(port.get("name"), port.get("appProtocol"))))
     return found
 
 

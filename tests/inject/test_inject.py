@@ -141,6 +141,30 @@ def test_the_person_may_say_where_the_model_goes():
     assert arguments[:2] == ["--upstream=http://127.0.0.1:9000", "--listen=0.0.0.0:8080"]
 
 
+@pytest.mark.parametrize(
+    ("model", "service"),
+    [
+        ("ports: [{containerPort: 8443, name: https}]", ""),
+        ("ports: [{containerPort: 8443}]\n        livenessProbe: {grpc: {port: 8443}}", ""),
+        (
+            "ports: [{name: a, containerPort: 8443}]\n        startupProbe: {httpGet: {port: a, scheme: HTTPS}}",
+            "",
+        ),
+        ("ports: [{containerPort: 8443}]", "{name: grpc, port: 8443}"),
+        ("ports: [{containerPort: 8443}]", "{port: 443, targetPort: 8443, appProtocol: kubernetes.io/h2c}"),
+    ],
+)
+def test_a_port_that_does_not_speak_plain_http_is_taken_only_when_told(model, service):
+    if service:
+        service = SERVICE.format(target=1).replace("{port: 80, targetPort: 1}", service)
+    with pytest.raises(ConfigurationError, match="declares a port for plain HTTP"):
+        inject(deployment(model, service=service), SIDECAR)
+    beside = model.replace("ports: [", "ports: [{containerPort: 8000, name: web}, ")
+    assert "--upstream=http://127.0.0.1:8000" in inject(deployment(beside, service=service), SIDECAR).text
+    told = inject(deployment(model, service=service), dataclasses.replace(SIDECAR, port="8443"))
+    assert any("port 8443 seems to speak gRPC or TLS" in note for note in told.notes)
+
+
 def test_ports_that_are_taken_are_not_taken_again():
     ports = "[{name: http, containerPort: 8080}, {containerPort: 8081}, {containerPort: 9109}]"
     outcome = inject(deployment(f"ports: {ports}"), SIDECAR)
@@ -236,6 +260,13 @@ def test_a_guaranteed_pod_is_told_what_it_loses_and_a_cpu_limit_keeps_it():
     assert resources["limits"] == resources["requests"]
 
 
+def test_tabs_that_kubectl_reads_are_read():
+    text = deployment("ports:\t[{containerPort: 8080,\tname: http}]\t# theirs\t\n        stdin: true\t")
+    injected = inject(text, SIDECAR).text
+    assert "ports:\t[{containerPort: 8081,\tname: http}]\t# theirs\t\n" in injected
+    assert remove(injected).text == text
+
+
 def test_what_was_edited_since_stays_when_the_sidecar_goes():
     text = read("02-comments.yaml")
     edited = (
@@ -280,6 +311,10 @@ def test_jobs_and_what_others_make_is_left_alone_with_a_reason():
             "f.yaml:10: Deployment m is left as it is: none of its containers declares a port",
         ),
         (deployment("ports: [{containerPort: 1}]", pod="hostNetwork: true"), "on the node's network"),
+        (
+            "apiVersion: v1\nkind: Pod\n\tmetadata: {}\n",
+            "f.yaml:3: not YAML: found character '\\t'",
+        ),
         (
             deployment("ports: [&p {containerPort: 8080, name: http}]\n        env: [*p]"),
             "f.yaml:13: an alias (*) repeats this",
