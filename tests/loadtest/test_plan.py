@@ -16,6 +16,7 @@ from advisor.domain import (
     Evidence,
     LatencyBound,
     Limit,
+    Outcome,
     Refusal,
     Slo,
     Stage,
@@ -34,7 +35,9 @@ from advisor.loadtest.plan import (
 from advisor.loadtest.plan.capacity import half_width
 from advisor.loadtest.plan.common import elapsed, named
 from advisor.loadtest.plan.curve import shortened, staircase
+from advisor.loadtest.plan.probe import infeasible, unloaded
 from advisor.loadtest.plan.spike import spike_rates, spike_times
+from tests.loadtest.build import log_of, result_of
 from tests.loadtest.simulated import Bench, Server, play
 
 
@@ -173,6 +176,20 @@ def test_a_server_that_fails_without_load_is_infeasible_too():
     assert plan.conclude(history, full_fit).infeasible
 
 
+def test_single_requests_turned_away_by_a_rate_limit_do_not_make_the_objective_infeasible():
+    """One at a time, a fast server may still be asked more than its limit allows: the load has to tell."""
+    outcomes = np.where(np.arange(200) % 10 == 0, Outcome.REJECTED, Outcome.OK)
+    times = np.arange(200) * 0.01
+    single = result_of(log_of(times, 0.005, outcomes), 0, 2, name="single 1", arrivals=Arrivals.SINGLE)
+    slo = slo_of(0.1)
+    assert infeasible([single], slo) is None
+    seen = unloaded([single])
+    assert seen is not None
+    assert seen.failures == 0
+    failing = log_of(times, 0.005, np.where(outcomes == Outcome.REJECTED, Outcome.SERVER_ERROR, outcomes))
+    assert "one at a time" in (infeasible([dataclasses.replace(single, log=failing)], slo) or "")
+
+
 def test_a_server_that_serves_nothing_ends_the_run_at_once():
     history, stop = play(capacity_plan(slo_of(0.1)), Bench(Server(failing=1.0)))
     assert len(history) == 1
@@ -190,8 +207,8 @@ def test_a_server_too_big_for_the_rate_cap_holds_at_least_the_cap():
 
 
 def test_a_budget_that_ends_before_the_knee_is_what_must_be_raised():
-    plan = capacity_plan(slo_of(0.3), caps=Caps(1000.0, 400, 25.0))
-    history, _ = play(plan, Bench(Server(work=0.02, workers=200)))
+    plan = capacity_plan(slo_of(15.0), caps=Caps(1000.0, 4000, 25.0))
+    history, _ = play(plan, Bench(Server(work=1.0, workers=2000), cap=4000))
     answer = plan.conclude(history, full_fit)
     assert isinstance(answer, Refusal)
     assert "up to 1000/s" not in answer.reason

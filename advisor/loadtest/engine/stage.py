@@ -17,6 +17,7 @@ from advisor.loadtest.protocol import Caps, SecondRecord, StageEnd
 
 _TURN = 64  # requests started before answers get their turn
 _CANCEL_SECONDS = 0.5
+_LONGEST_PAUSE = 1.0  # s between single requests that the server turns away
 
 _now = time.monotonic
 
@@ -48,6 +49,7 @@ class StageRun:
         self._latest_end = latest_end  # by time.monotonic: where the run's cap of seconds ends
         self._alarm = Alarm()
         self._judge = RampJudge(stage.stop) if stage.stop else None
+        self._gap = 1 / caps.rate  # s between the starts of single requests, at least
         self._reason = ""  # set once something ends the sending early
         self._sending = True
         self._aborted = False
@@ -112,12 +114,16 @@ class StageRun:
                     self._stop(reason)
 
     def _one_by_one(self) -> None:
-        count = 0
-        while not self._reason and (now := _now()) < self._until and count != self._stage.count:
+        count, due = 0, self._begin
+        while count != self._stage.count:
+            self._sleep_until(min(due, self._until))
+            if self._reason or (now := _now()) >= self._until:
+                return
             self._workers.dispatch(now, next(self._requests))
             count += 1
             while self._workers.in_flight and not self._reason and _now() < self._until:
                 self._alarm.sleep_until(self._until)
+            due = now + self._gap
 
     def _sleep_until(self, when: float) -> None:
         """Give way at least once, and come back at `when`, or as soon as there is a reason to stop."""
@@ -135,7 +141,10 @@ class StageRun:
             if reason:
                 self._stop(reason)
                 self._alarm.ring()
-        if self._workers.in_flight == 0 and (not self._sending or self._stage.arrivals is Arrivals.SINGLE):
+        single = self._stage.arrivals is Arrivals.SINGLE
+        if single and outcome is Outcome.REJECTED:
+            self._gap = min(2 * self._gap, _LONGEST_PAUSE)  # one at a time, and still too fast for its limit
+        if self._workers.in_flight == 0 and (single or not self._sending):
             self._alarm.ring()
 
     # -------------------------------------------------------------------------------------------- draining

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from advisor.domain import Arrivals, RampStop, RequestLog, Slo, Stage, StageResult, Stop
+from advisor.domain import Arrivals, Outcome, RampStop, RequestLog, Slo, Stage, StageResult, Stop
 from advisor.loadtest.plan.common import elapsed, ended_early, named, patience, throughput
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.warmup import warm_up_length
@@ -25,7 +25,11 @@ SURE = 0.001  # chance of calling a feasible objective infeasible
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """What single requests showed after their warm-up: median and mean latency (s), counts."""
+    """What single requests showed after their warm-up: median and mean latency (s), counts.
+
+    A rejection is no failure of these: one at a time, a fast server may still be asked more than its rate
+    limit allows. The load that follows tells.
+    """
 
     p50: float
     mean: float
@@ -64,7 +68,7 @@ def unloaded(history: Sequence[StageResult]) -> Unloaded | None:
     latencies = log.service[log.ok]
     if not latencies.size:
         return None
-    return Unloaded(float(np.median(latencies)), float(latencies.mean()), len(log), int(log.failed.sum()))
+    return Unloaded(float(np.median(latencies)), float(latencies.mean()), len(log), _failures(log))
 
 
 def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
@@ -86,8 +90,12 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
                 f"(median {format_seconds(float(np.median(latencies)))}, {latencies.size} requests), above "
                 f"the objective {name} ≤ {format_seconds(bound.seconds)}: replicas cannot fix service time"
             )
-    failed = int(log.failed.sum())
+    failed = _failures(log)
     return _errors_alone(latencies.size + failed, failed, slo)
+
+
+def _failures(log: RequestLog) -> int:
+    return int((log.failed & (log.outcome != Outcome.REJECTED)).sum())
 
 
 def _errors_alone(total: int, failed: int, slo: Slo) -> str | None:

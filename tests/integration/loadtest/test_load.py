@@ -45,6 +45,17 @@ def test_single_requests_never_overlap(server: Server) -> None:
     assert (log.sent[1:] >= log.end[:-1]).all()
 
 
+def test_single_requests_keep_the_cap_and_give_way_to_a_rate_limit(server: Server) -> None:
+    """A closed loop of a fast server is faster than any cap; one that is turned away slows down."""
+    setup = setup_of(server, "/ok", caps=Caps(50, 10, 30))
+    [capped], _ = run(setup, Stage("s", Arrivals.SINGLE, 1))
+    assert 10 < len(capped.log) <= 51
+    [turned_away], _ = run(setup_of(server, "/status/429"), Stage("s", Arrivals.SINGLE, 2))
+    gaps = np.diff(turned_away.log.sent)
+    assert gaps[-1] > 0.4
+    assert (gaps[1:] > gaps[:-1]).mean() > 0.5
+
+
 def test_a_volley_comes_at_once_and_what_exceeds_the_cap_is_dropped(server: Server) -> None:
     setup = setup_of(server, "/sleep/50", caps=Caps(100, 60, 30))
     [result], _ = run(setup, Stage("v", Arrivals.VOLLEY, 1, count=100))
