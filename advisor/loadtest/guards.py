@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from advisor.domain import Arrivals, Stage, Window
 from advisor.loadtest.protocol import SecondRecord
@@ -44,9 +45,8 @@ def too_many_errors(stage: Stage, seconds: Sequence[SecondRecord], guards: Guard
         return None
     since = seconds[-1].end - guards.error_window
     recent: Counter[str] = Counter()
-    for record in seconds:
-        if record.end > since:
-            recent.update(record.counts)
+    for record in takewhile(lambda record: record.end > since, reversed(seconds)):
+        recent.update(record.counts)
     del recent["cancelled"]
     total = recent.total()
     forgiven = {"ok", "accepted", "rejected"} if overloads(stage) else {"ok", "accepted"}

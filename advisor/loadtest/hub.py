@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import logging
 import statistics
 import time
 from collections import deque
@@ -30,6 +31,7 @@ from advisor.errors import ConfigurationError, EngineFailed
 from advisor.loadtest.client import Engine
 from advisor.loadtest.crew import Crew, Member
 
+_log = logging.getLogger(__name__)
 _SHORTEST_SECRET = 16  # characters
 _PING_SECONDS = 0.5
 _HEARTBEAT_MS, _SILENCE_MS = 500, 1500  # a connection that is silent so long is gone
@@ -284,15 +286,20 @@ class Hub:
     async def _listen(self) -> None:
         assert self._socket is not None
         while True:
-            identity, kind, *frames = await self._socket.recv_multipart()
-            name = identity.decode()
-            match kind:
-                case b"hello":
-                    await self._welcome(name, json.loads(frames[0]))
-                case b"pong":
-                    self._measure(name, *json.loads(frames[0]))
-                case b"line" | b"ended":
-                    self._deliver(name, kind, *frames)
+            identity, *frames = await self._socket.recv_multipart()
+            try:
+                await self._hear(identity.decode(), *frames)
+            except (LookupError, TypeError, ValueError) as error:  # of another version; the others go on
+                _log.warning("a worker said what is not understood here: %s", error)
+
+    async def _hear(self, name: str, kind: bytes, *frames: bytes) -> None:
+        match kind:
+            case b"hello":
+                await self._welcome(name, json.loads(frames[0]))
+            case b"pong":
+                self._measure(name, *json.loads(frames[0]))
+            case b"line" | b"ended":
+                self._deliver(name, kind, *frames)
 
     async def _welcome(self, name: str, said: dict[str, Any]) -> None:
         if said["version"] != package_version():

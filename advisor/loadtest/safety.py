@@ -12,6 +12,7 @@ from advisor.errors import ConfigurationError, NotAllowed, TargetUnreachable
 from advisor.loadtest.protocol import Setup
 
 Resolve = Callable[[str, int], list[str]]
+_NO_BRACKETS = str.maketrans("", "", "[]")  # an IPv6 address is known without them
 
 
 def resolve_host(host: str, port: int) -> list[str]:
@@ -50,7 +51,7 @@ def check_host(url: str, allowed_hosts: Iterable[str] = (), resolve: Resolve = r
             f"cannot find host '{host}' of {url}: {error.strerror or error}",
             hint="check the name, or use an address",
         ) from None
-    allowed = {name.strip().strip("[]").lower() for name in allowed_hosts}
+    allowed = {name.strip().translate(_NO_BRACKETS).lower() for name in allowed_hosts}
     if host.lower() in allowed or f"{host}:{port}".lower() in allowed:
         return addresses
     outside = [

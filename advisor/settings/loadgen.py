@@ -18,7 +18,7 @@ def host_port(text: str) -> str:
     """
     host, separator, port = text.rpartition(":")
     if not separator or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"'{text}' is not an address: write 127.0.0.1:5557, with a port up to 65535")
+        raise ValueError(f"'{text}' is not an address: write 127.0.0.1:8000, with a port up to 65535")
     return text
 
 

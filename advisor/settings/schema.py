@@ -14,7 +14,7 @@ from advisor.domain import Slo
 from advisor.errors import ConfigurationError
 from advisor.settings.base import BoundText, Bytes, Cores, HttpUrl, Ratio, Seconds, Settings, Text
 from advisor.settings.conduct import AbortRule, HooksSettings
-from advisor.settings.loadgen import LoadgenSettings, TlsSettings
+from advisor.settings.loadgen import LoadgenSettings, TlsSettings, host_port
 from advisor.settings.requests import RequestSettings
 from advisor.units import parse_slo
 
@@ -266,18 +266,10 @@ class ApiSettings(Settings):
     `hosts`: further names it answers to on loopback, such as those of a reverse proxy before it.
     """
 
-    listen: str = "127.0.0.1:8000"
+    listen: Annotated[str, AfterValidator(host_port)] = "127.0.0.1:8000"
     viewer_token_env: str = "ADVISOR_VIEWER_TOKEN"  # noqa: S105
     operator_token_env: str = "ADVISOR_OPERATOR_TOKEN"  # noqa: S105
     hosts: list[str] = Field(default_factory=list)
-
-    @field_validator("listen")
-    @classmethod
-    def _host_port(cls, text: str) -> str:
-        host, separator, port = text.rpartition(":")
-        if not separator or not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"'{text}' is not an address: write 127.0.0.1:8000, with a port up to 65535")
-        return text
 
     @property
     def host(self) -> str:

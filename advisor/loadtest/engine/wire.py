@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import quote, unquote, urlsplit
@@ -102,7 +103,7 @@ def address(setup: Setup) -> Address:
     context = tls_context(setup) if secure else None
     # IPv4 first: a name such as localhost often stands for both, and model servers listen on IPv4.
     host = next((a for a in found if ":" not in a), found[0])
-    family = 10 if ":" in host else 2
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return Address(family, host, parts.port or (443 if secure else 80), name, context)
 
 

@@ -20,15 +20,12 @@ from referencing.jsonschema import DRAFT202012
 
 from advisor.errors import ConfigurationError
 from advisor.loadtest.payloads.formats import FORMATS
+from advisor.loadtest.payloads.schemas import ROOT, anchored, bounds, is_null, merged, modern, weight
 from advisor.loadtest.payloads.sizes import Sizes
 
 _TRIES = 40
-_DEPTH = (
-    6  # beyond it, optional properties are left out and arrays stay short: schemas may contain themselves
-)
+_DEPTH = 6  # beyond it optional properties are left out, arrays stay short: schemas may contain themselves
 _OPTIONAL_SHARE = 0.8
-_ROOT = "urn:root"
-_SPAN = 100.0  # of numbers without bounds
 _DISTINCT = 64  # items of a list that are drawn each by itself
 _CHECKED = 1_000_000  # characters: checking takes a second a million
 
@@ -59,7 +56,7 @@ class Values:
         self._checked = 0  # characters
         self._validators: dict[str, jsonschema.Draft202012Validator] = {}
         self._registry: Registry[Any] = Registry().with_resource(
-            _ROOT, DRAFT202012.create_resource(modern(root))
+            ROOT, DRAFT202012.create_resource(modern(root))
         )
 
     def valid(self, schema: Any) -> Any:
@@ -86,7 +83,7 @@ class Values:
         key = json.dumps(schema, sort_keys=True, default=str)
         validator = self._validators.get(key)
         if validator is None:
-            validator = jsonschema.Draft202012Validator(_anchored(modern(schema)), registry=self._registry)
+            validator = jsonschema.Draft202012Validator(anchored(modern(schema)), registry=self._registry)
             self._validators[key] = validator
         found = next(validator.iter_errors(value), None)
         if found is None:
@@ -147,7 +144,7 @@ class Values:
             parts.append(self.lookup(plain.pop("$ref"), where))
         parts.extend(plain.pop("allOf", []))
         for part in parts:
-            plain = _merged(self._flat(part, where, depth + 1), plain)
+            plain = merged(self._flat(part, where, depth + 1), plain)
         return plain
 
     def lookup(self, reference: str, where: str = "#") -> Any:
@@ -176,13 +173,13 @@ class Values:
 
     def _variant(self, plain: dict[str, Any], key: str, where: str, depth: int) -> Any:
         rest = {name: value for name, value in plain.items() if name != key}
-        variants = [v for v in plain[key] if not _is_null(v)] or plain[key]
+        variants = [v for v in plain[key] if not is_null(v)] or plain[key]
         if len(variants) < len(plain[key]) and self._rng.random() > _OPTIONAL_SHARE:
             return None
         if depth > _DEPTH:
-            variants = sorted(variants, key=_size)[:1]  # the shortest way out of a recursion
+            variants = sorted(variants, key=weight)[:1]  # the shortest way out of a recursion
         chosen = self._one_of(variants, where)
-        return self._draw(_merged(self._flat(chosen, where, depth), rest), f"{where}/{key}", depth + 1)
+        return self._draw(merged(self._flat(chosen, where, depth), rest), f"{where}/{key}", depth + 1)
 
     def _type(self, plain: dict[str, Any]) -> str:
         kind = plain.get("type")
@@ -265,7 +262,7 @@ class Values:
         return None
 
     def _number(self, plain: dict[str, Any], where: str, *, whole: bool) -> float:
-        low, high = _bounds(plain, whole=whole)
+        low, high = bounds(plain, whole=whole)
         step = plain.get("multipleOf") or (1 if whole else None)
         if step:
             first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -324,100 +321,3 @@ _IMPLIED = (
     (frozenset({"items", "prefixItems", "minItems", "maxItems"}), "array"),
     (frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}), "number"),
 )
-
-
-def _anchored(schema: Any) -> Any:
-    """Local references as references into the document, wherever the schema itself stands."""
-    if isinstance(schema, list):
-        return [_anchored(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {
-        key: _ROOT + value
-        if key == "$ref" and isinstance(value, str) and value.startswith("#")
-        else _anchored(value)
-        for key, value in schema.items()
-    }
-
-
-def modern(schema: Any) -> Any:
-    """OpenAPI 3.0's `nullable` and boolean `exclusiveMinimum` in the words of JSON Schema 2020-12."""
-    if isinstance(schema, list):
-        return [modern(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    result = {key: modern(value) for key, value in schema.items()}
-    if result.get("nullable") is True and isinstance(result.get("type"), str):
-        result["type"] = [result["type"], "null"]
-        if "enum" in result and None not in result["enum"]:
-            result["enum"] = [*result["enum"], None]
-    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        flag = result.get(exclusive)
-        if isinstance(flag, bool):
-            del result[exclusive]
-            if flag and bound in result:
-                result[exclusive] = result.pop(bound)
-    return result
-
-
-def _bounds(plain: dict[str, Any], *, whole: bool) -> tuple[float, float]:
-    low, high = plain.get("minimum"), plain.get("maximum")
-    above, below = plain.get("exclusiveMinimum"), plain.get("exclusiveMaximum")
-    step = float(plain.get("multipleOf") or (1 if whole else 0))
-    if above is not None:
-        inner = (
-            math.floor(above / step + 1e-9) * step + step if step else float(np.nextafter(above, math.inf))
-        )
-        low = inner if low is None else max(low, inner)
-    if below is not None:
-        inner = (
-            math.ceil(below / step - 1e-9) * step - step if step else float(np.nextafter(below, -math.inf))
-        )
-        high = inner if high is None else min(high, inner)
-    around = _told(plain)
-    if low is None and high is None:
-        low, high = (0.5 * around, 1.5 * around) if around else (0.0, _SPAN)
-        low, high = min(low, high), max(low, high)
-    elif low is None:
-        assert high is not None
-        low = high - max(_SPAN, abs(high))
-    elif high is None:
-        high = low + max(_SPAN, abs(low))
-    assert low is not None
-    assert high is not None
-    return float(low), float(high)
-
-
-def _told(plain: dict[str, Any]) -> float | None:
-    """An example or default number: without bounds, it is the only hint at what is realistic."""
-    for value in (*plain.get("examples", []), plain.get("example"), plain.get("default")):
-        if isinstance(value, int | float) and not isinstance(value, bool) and value:
-            return float(value)
-    return None
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both schemas hold: properties and required are united, bounds tightened, else the second wins."""
-    result = {**first, **second}
-    if "properties" in first and "properties" in second:
-        result["properties"] = {**first["properties"], **second["properties"]}
-    if "required" in first and "required" in second:
-        result["required"] = [*dict.fromkeys([*first["required"], *second["required"]])]
-    for key, tighter in _TIGHTER.items():
-        if key in first and key in second:
-            result[key] = tighter(first[key], second[key])
-    return result
-
-
-_TIGHTER: Mapping[str, Any] = {
-    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max, "minProperties": max,
-    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min, "maxProperties": min,
-}  # fmt: skip
-
-
-def _is_null(schema: Any) -> bool:
-    return isinstance(schema, Mapping) and schema.get("type") == "null"
-
-
-def _size(schema: Any) -> int:
-    return len(str(schema)) + (1000 if "$ref" in str(schema) else 0)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from advisor.domain import StageResult
+from advisor.domain import Share, StageResult
 from advisor.loadtest.verdict.rule import Examined, Objection, inconclusive, invalid, noted
 
 
 def shares_sent(result: StageResult) -> Iterator[Examined]:
     """One rule a generator; none where there was only one."""
     for share in result.shares:
-        yield Examined(f"{share.name} does its share", _of(result, share.name), result.stage.name)
+        yield Examined(f"{share.name} does its share", _of(result.stage.name, share), result.stage.name)
 
 
-def _of(result: StageResult, name: str) -> Objection | None:
-    stage = result.stage.name
-    share = next(share for share in result.shares if share.name == name)
+def _of(stage: str, share: Share) -> Objection | None:
+    name = share.name
     if share.lost is not None:
         return invalid(
             f"worker '{name}' was lost in '{stage}' {share.lost}; its share of the load is missing: "

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor.loadtest.payloads.broken import broken
-from advisor.loadtest.payloads.values import CannotGenerateError, Values, modern
+from advisor.loadtest.payloads.schemas import modern
+from advisor.loadtest.payloads.values import CannotGenerateError, Values
 
 NUMBERS = st.builds(
     lambda low, width, whole: {
