@@ -146,10 +146,7 @@ def test_the_person_may_say_where_the_model_goes():
     [
         ("ports: [{containerPort: 8443, name: https}]", ""),
         ("ports: [{containerPort: 8443}]\n        livenessProbe: {grpc: {port: 8443}}", ""),
-        (
-            "ports: [{name: a, containerPort: 8443}]\n        startupProbe: {httpGet: {port: a, scheme: HTTPS}}",
-            "",
-        ),
+        ("ports: [{containerPort: 8443}]\n        startupProbe: {httpGet: {port: 8443, scheme: HTTPS}}", ""),
         ("ports: [{containerPort: 8443}]", "{name: grpc, port: 8443}"),
         ("ports: [{containerPort: 8443}]", "{port: 443, targetPort: 8443, appProtocol: kubernetes.io/h2c}"),
     ],
