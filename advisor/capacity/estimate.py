@@ -89,8 +89,10 @@ def quick_estimate(
     )
     if isinstance(found, Identification):
         return Quick(found.rps, found.interval, found.saturation_rps, found.description)
-    if found.infeasible and not held_somewhere(stages, slo):
-        return found
+    if found.infeasible:
+        if not held_somewhere(stages, slo):
+            return found
+        found = _contradicted(found)
     regression = regress_stages(stages, slo, cpu_limit_cores=cpu_limit_cores)
     if isinstance(regression, Refusal) or not regression.estimate.bracketed:
         return found
@@ -162,8 +164,10 @@ def estimate_with_model(
         return Estimated(with_admission(answer, found.model, slo, seed), found.model)
     changed = inverted(stages, slo)
     hopeless = not held_somewhere(stages, slo)
-    if found.infeasible and hopeless:
-        return Estimated(found)
+    if found.infeasible:
+        if hopeless:
+            return Estimated(found)
+        found = _contradicted(found)
     if isinstance(regression, Refusal):
         at_least = max((r for r in (found.at_least, regression.at_least, seen.met) if r), default=None)
         infeasible = regression.infeasible and hopeless
@@ -172,6 +176,15 @@ def estimate_with_model(
     if not regression.estimate.bracketed:
         return Estimated(Refusal(_with(found.reason, changed), at_least=seen.met or found.at_least))
     return Estimated(_finish(from_regression(regression, found, stages, context), seen))
+
+
+def _contradicted(found: Refusal) -> Refusal:
+    """Not infeasible after all: some load, or the idle server, held what the likeliest form cannot."""
+    return Refusal(
+        "No form of server explains the run: the likeliest would miss the objective even without load, "
+        "and yet some of the load met it.",
+        at_least=found.at_least,
+    )
 
 
 def _with(reason: str, sentence: str | None) -> str:

@@ -209,6 +209,20 @@ def test_last_in_first_out_is_answered_by_the_regression(solve):
     assert found.rps == pytest.approx(truth, rel=0.15)
 
 
+@pytest.mark.parametrize("solve", [estimate, quick_estimate])
+def test_a_fit_that_calls_hopeless_what_was_seen_to_hold_is_not_quoted(solve, monkeypatch):
+    queue = Queue(100.0, 2)
+    queue.single()
+    queue.poisson(30.0)
+    hopeless = Refusal("Even without load, p95 is 639 ms: replicas cannot fix that.", infeasible=True)
+    monkeypatch.setattr("advisor.capacity.estimate.identify", lambda *_, **__: hopeless)
+    assert solve(queue.stages, slo(0.01)).infeasible
+    held = solve(queue.stages, slo(0.1))
+    assert not held.infeasible
+    assert held.reason.startswith("No form of server explains the run")
+    assert "cannot fix" not in held.reason
+
+
 def test_a_regression_calls_only_that_cpu_used_up_which_was_seen_to_be():
     """The law's own ceiling is where the CPU would be used up, whatever the server is limited by."""
     server = draw("last_in_first_out", 201)
