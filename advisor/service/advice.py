@@ -31,7 +31,7 @@ from advisor.service.terms import HISTORY, demand_of, policy_of, today_of
 from advisor.service.versions import recomputed
 from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
-from advisor.service.workloads import completed, differences
+from advisor.service.workloads import completed, differences, version_of
 from advisor.settings import AdvisorSettings, TargetSettings
 from advisor.store import Outlook, ProductionFit, Store
 
@@ -132,6 +132,10 @@ class Advice:
         ended = self._store.runs.last_ended((target.name,)).get(target.name)
         self._answer(target, ended, AS_CONFIGURED, now, RENEW)
 
+    def version(self, target: TargetSettings) -> str | None:
+        """What is advised on: other versions' measurements count only with a doubt."""
+        return version_of(target, self._workload(target.name))
+
     # ---------------------------------------------------------------------------------------------------
 
     def _answer(
@@ -227,13 +231,14 @@ class Advice:
         self, target: TargetSettings, fit: ProductionFit | None, now: float
     ) -> tuple[Measured | None, tuple[str, ...]]:
         """By a valid run of this version that is not stale, else by production, else by what there is."""
-        valid = self._store.runs.newest(target.name, verdicts=(VerdictStatus.VALID,), version=target.version)
+        version = self.version(target)
+        valid = self._store.runs.newest(target.name, verdicts=(VerdictStatus.VALID,), version=version)
         if valid is not None and now - (valid.ended_at or now) <= self._settings.stale_after:
             return Measured.by_run(valid), ()
-        watched = fit is not None and (fit.version, fit.slo) == (target.version, target.slo.slo())
+        watched = fit is not None and (fit.version, fit.slo) == (version, target.slo.slo())
         if fit is not None and watched and isinstance(fit.answer, Capacity):
             return Measured.by_production(fit), (_watched(fit, fit.answer),)
-        run, doubts = self._run(target)
+        run, doubts = self._run(target.name, version)
         if run is not None:
             return Measured.by_run(run), doubts
         if fit is None or not watched or not isinstance(fit.answer, Refusal):
@@ -242,17 +247,17 @@ class Advice:
             return None, (f"production does not tell it either: {fit.answer.reason}",)
         return Measured.by_production(fit), ()
 
-    def _run(self, target: TargetSettings) -> tuple[Run | None, tuple[str, ...]]:
+    def _run(self, target: str, version: str | None) -> tuple[Run | None, tuple[str, ...]]:
         """The newest valid run of this version, else of another, else an inconclusive one; and the doubts."""
         newest = self._store.runs.newest
         doubts: list[str] = []
         for verdict in (VerdictStatus.VALID, VerdictStatus.INCONCLUSIVE):
-            run = newest(target.name, verdicts=(verdict,), version=target.version)
-            if run is None and target.version is not None:
-                run = newest(target.name, verdicts=(verdict,))
+            run = newest(target, verdicts=(verdict,), version=version)
+            if run is None and version is not None:
+                run = newest(target, verdicts=(verdict,))
                 if run is not None:
                     doubts.append(
-                        f"measured on version {run.version or 'unknown'}, not {target.version}: measure again"
+                        f"measured on version {run.version or 'unknown'}, not {version}: measure again"
                     )
             if run is None:
                 continue

@@ -94,7 +94,7 @@ class Advisor:
                 self.owner,
                 (
                     Scheduler(settings, self.coordinator, self.store, self._threads),
-                    Observer(settings, self.store, self._threads),
+                    Observer(settings, self.store, self._threads, self._workloads.version),
                     LookAhead(
                         settings,
                         self._advice,

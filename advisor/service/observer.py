@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import httpx
@@ -39,7 +40,6 @@ class Watch:
         stored: Stored,
     ) -> None:
         self.target = target.name
-        self.version = target.version
         self._every = every
         self._remembered = target.observe.prometheus is not None  # there: nothing is kept twice
         self._sidecars = Sidecars(target.observe, client, timeout=min(every, 5.0))
@@ -81,8 +81,15 @@ class Watch:
 class Observer(Background):
     """A duty of the leader. A load test is no demand: while one is on, nothing is recorded."""
 
-    def __init__(self, settings: AdvisorSettings, store: Store, threads: StoreThreads) -> None:
+    def __init__(
+        self,
+        settings: AdvisorSettings,
+        store: Store,
+        threads: StoreThreads,
+        version: Callable[[TargetSettings], str | None] = lambda target: target.version,
+    ) -> None:
         self._settings = settings
+        self._version = version
         self._store = store
         self._threads = threads
         self._ticks = 0
@@ -145,7 +152,7 @@ class Observer(Background):
             elif new:
                 found[watch.target] = new
         if found:
-            versions = {watch.target: watch.version for watch in watches}
+            versions = {target.name: self._version(target) for target in self._settings.targets}
             await self._threads(self._store.production.append, found, versions)
 
     async def _under_load(self) -> set[str]:

@@ -50,33 +50,33 @@ class ProductionFits(Rounds):
 
     def renew(self, target: TargetSettings, *, now: float) -> bool:
         """Fit anew where that is due, in a worker; takes seconds. False when it was not."""
-        production = self._store.production
-        kept = production.requests(target.name, target.version)
+        production, version = self._store.production, self._advice.version(target)
+        kept = production.requests(target.name, version)
         last = production.get(target.name)
-        if not observable(target.observe) or not _due(target, last, kept, now):
+        if not observable(target.observe) or not _due(target, version, last, kept, now):
             return False
-        spells = production.spells(target.name, target.version)
-        drift, against = self._drift(target, last, spells)
+        spells = production.spells(target.name, version)
+        drift, against = self._drift(target.name, version, last, spells)
         if drift is not None and drift.drifted and last is not None and against is None:
             production.prune(before=last.at, target=target.name)
             spells = tuple(spell for spell in spells if spell.end > last.at)
         windows = self._store.windows.between(target.name, now - (RECENT if kept >= FEWEST else DAY), now)
         if not (spells or windows):
             return False
-        fit = self._workers.call(fits.production, spells, windows, target.slo.slo(), target.version, now)
+        fit = self._workers.call(fits.production, spells, windows, target.slo.slo(), version, now)
         production.put(target.name, replace(fit, drift=drift, against=against))
         self._advice.forget(target.name)
         return True
 
     def _drift(
-        self, target: TargetSettings, last: ProductionFit | None, spells: tuple[Spell, ...]
+        self, target: str, version: str | None, last: ProductionFit | None, spells: tuple[Spell, ...]
     ) -> tuple[Drift | None, str | None]:
         """From the newest valid run, whose id stands beside it, else from the last fit to production."""
         runs = self._store.runs
-        run = runs.newest(target.name, verdicts=(VerdictStatus.VALID,), version=target.version)
+        run = runs.newest(target, verdicts=(VerdictStatus.VALID,), version=version)
         if run is not None:
             server, measured, since, against = runs.fit(run.run_id), run.slo, run.ended_at, run.run_id
-        elif last is not None and last.version == target.version:
+        elif last is not None and last.version == version:
             server, measured, since, against = last.model, last.slo, last.at, None
         else:
             return None, None
@@ -86,7 +86,9 @@ class ProductionFits(Rounds):
         return self._workers.call(fits.drift, server, measured, newer), against
 
 
-def _due(target: TargetSettings, last: ProductionFit | None, kept: int, now: float) -> bool:
-    if last is None or last.version != target.version or last.slo != target.slo.slo():
+def _due(
+    target: TargetSettings, version: str | None, last: ProductionFit | None, kept: int, now: float
+) -> bool:
+    if last is None or last.version != version or last.slo != target.slo.slo():
         return True
     return now - last.at >= EVERY or kept >= max(GROWN * last.requests, FEWEST)

@@ -49,9 +49,8 @@ class Workloads(Background):
         return self._known.get(target)
 
     def version(self, target: TargetSettings) -> str | None:
-        """The configuration's, else that of the image that runs."""
-        found = self.get(target.name)
-        return target.version or (found.version if found is not None else None)
+        """See `version_of`."""
+        return version_of(target, self.get(target.name))
 
     async def look(self) -> None:
         """All targets, one after another."""
@@ -95,6 +94,11 @@ class Scale:
 def place_of(reference: ReferenceSettings) -> Place:
     """Where the API server has it."""
     return Place(reference.name, reference.kind, reference.namespace, reference.container)
+
+
+def version_of(target: TargetSettings, found: Workload | None) -> str | None:
+    """The configuration's, else that of the image that runs; None where neither tells, or pods differ."""
+    return target.version or (found.version if found is not None else None)
 
 
 def completed(policy: ScalingPolicy, found: Workload) -> ScalingPolicy:

@@ -26,6 +26,7 @@ from advisor.domain import (
     VerdictStatus,
     Window,
 )
+from advisor.observe.kubernetes import Workload
 from advisor.service.advice import OLDEST, Advice
 from advisor.service.terms import demand_of
 from advisor.service.whatif import Question
@@ -153,6 +154,21 @@ def test_a_run_of_the_current_version_counts_before_a_newer_one_of_another(
     fresh = Advice(AdvisorSettings(targets=[a_target(version="v3")]), store, Workers(1))
     other = fresh.recommendation(a_target(version="v3"), now=NOW)
     assert other.warnings[0] == "measured on version v1, not v3: measure again"
+
+
+def test_without_a_configured_version_it_is_that_of_the_image_that_runs(
+    store: Store, workers: Workers
+) -> None:
+    store.runs.add(a_run("old", version="sha256:old"))
+    running = Workload(replicas=2, ready=2, version="sha256:old")
+    advice = Advice(AdvisorSettings(targets=[a_target()]), store, workers, lambda _: running)
+    assert not any(
+        "measured on version" in said for said in advice.recommendation(a_target(), now=NOW).warnings
+    )
+
+    running = replace(running, version="sha256:new")
+    later = advice.recommendation(a_target(), now=NOW + 2 * OLDEST)
+    assert later.warnings[0] == "measured on version sha256:old, not sha256:new: measure again"
 
 
 def watched(store: Store, answer: Capacity | Refusal, version: str | None = None, **changes: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from advisor.domain import Capacity, Refusal, RequestLog, Spell, Window
+from advisor.observe.kubernetes import Workload
 from advisor.service.advice import Advice
 from advisor.service.production import EVERY, ProductionFits
 from advisor.service.threads import StoreThreads
@@ -120,3 +121,14 @@ def test_what_came_before_the_server_changed_is_forgotten(fits: ProductionFits, 
     assert fit.requests <= 3500
     assert isinstance(fit.answer, Capacity)
     assert fit.answer.rps == pytest.approx(62.5 - np.log(20) / 0.1, rel=0.2)
+
+
+def test_production_of_an_image_is_kept_apart_from_that_of_the_one_before(store: Store) -> None:
+    settings, workers = AdvisorSettings(targets=[a_target()]), Inline(1)
+    image = Workload(replicas=1, ready=1, version="sha256:new")
+    advice = Advice(settings, store, workers, lambda _: image)
+    fits = ProductionFits(settings, store, advice, workers, StoreThreads(1), under_load=lambda: False)
+    end = serve(store, NOW, 3000, 45.0, 0.01, 1)  # of no version that is known
+
+    assert not fits.renew(a_target(), now=end)
+    assert store.production.get("heart") is None
