@@ -127,7 +127,10 @@ class Access:
         """May a request carry this Host header? Off loopback the tokens decide alone."""
         if not self.loopback:
             return True
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # brackets around what is no address
+            return False
         return is_loopback(name) or name.lower() in self.hosts
 
 
@@ -211,4 +214,4 @@ def _same_origin(headers: Headers, host: str) -> bool:
     if site is not None:
         return site in {"same-origin", "none"}
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == host
+    return origin is None or origin.partition("://")[2] == host

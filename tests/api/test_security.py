@@ -123,7 +123,7 @@ def test_names_of_this_machine_pass(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "10.0.0.1"]
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "10.0.0.1", "[::1"]
 )
 def test_a_rebound_name_is_refused_on_loopback(host):
     assert refusal(LOCAL, host=host) == 421
@@ -154,6 +154,7 @@ JSON = {"content_type": "application/json; charset=utf-8", "content_length": "2"
         ({**JSON, "origin": "http://127.0.0.1:8000"}, None),
         ({**JSON, "origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
     ],
 )
 def test_what_may_change_something(headers, status):
