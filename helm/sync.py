@@ -19,7 +19,7 @@ from advisor.scaling.signal import IN_FLIGHT, REQUEST_RATE
 
 CHART = Path(__file__).parent
 _FREE = {"affinity", "resources"}
-_TEXTS = {"annotations", "labels", "podAnnotations", "podLabels", "nodeSelector"}
+_TEXTS = {"annotations", "files", "labels", "podAnnotations", "podLabels", "nodeSelector"}
 _NAME = {"type": "string", "minLength": 1}
 _COUNT = {"type": "integer", "minimum": 0}
 _SPECIAL: dict[str, dict[str, Any]] = {
@@ -117,6 +117,8 @@ def readme(values: str) -> str:
 {chart["description"]}
 
 ```console
+$ docker build --target advisor --tag registry.example/capacity-advisor/advisor:0.1.0 .
+$ docker push registry.example/capacity-advisor/advisor:0.1.0
 $ kubectl create namespace advisor
 $ kubectl -n advisor create secret generic capacity-advisor \\
     --from-literal=viewer-token=$(openssl rand -hex 16) --from-literal=operator-token=$(openssl rand -hex 16)
@@ -126,13 +128,15 @@ $ helm -n advisor install capacity-advisor ./helm --values values.yaml
 with `values.yaml` as small as
 
 ```yaml
+image: {{repository: registry.example/capacity-advisor/advisor}}
 config:
   targets:
     - name: heart-disease
       url: http://heart-disease.models
       requests: [{{method: POST, path: /predict, payload: {{openapi: /openapi.json}}}}]
-      observe: {{dns: heart-disease-metrics.models}} # a headless Service of the sidecars' port 9109
+      observe: {{kubernetes: {{namespace: models}}}} # the sidecars that inject put there
       slo: {{latency: {{p95: 150ms}}}}
+rbac: {{read: true, namespaces: [models]}}
 podMonitor: {{enabled: true, namespaces: [any]}}
 serviceMonitor: {{enabled: true}}
 prometheusRule: {{enabled: true}}

@@ -104,12 +104,16 @@ def check(
 @app.command(epilog=EPILOG)
 def export(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where it is not there.")],
+    *,
+    runbook: Annotated[
+        str, typer.Option(metavar="URL", help="Of docs/runbook.md, as people reach it: alerts lead there.")
+    ] = "docs/runbook.md",
 ) -> None:
     """Write dashboards, recording rules and alerts as files: for provisioning, or for ConfigMaps."""
     from advisor.outputs.grafana.boards import export as export_boards
 
     try:
-        for path in export_boards(folder):
+        for path in export_boards(folder, runbook):
             console.out().print(str(path), soft_wrap=True)
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror or error}") from None

@@ -48,6 +48,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if regexMatch "[?&]password=" .Values.postgresql.url -}}
 {{- fail "postgresql.url holds a password: put it into a Secret, and name that in postgresql.passwordSecret" -}}
 {{- end -}}
+{{- if hasKey .Values.files "advisor.yaml" -}}
+{{- fail "files holds advisor.yaml: write it under config" -}}
+{{- end -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $_ := set $config "store" (default "sqlite:////var/lib/advisor/advisor.db" .Values.postgresql.url) -}}
 {{- $_ := set $config "api" (mergeOverwrite (deepCopy (default dict $config.api)) (dict "listen" "0.0.0.0:8000")) -}}
@@ -63,6 +66,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "advisor.asksKubernetes" -}}
 {{- if or .Values.rbac.read .Values.rbac.scale .Values.rbac.dryRun -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Preferably each on a node of its own; called with (dict "root" $ "component" "advisor"). */ -}}
+{{- define "advisor.apart" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "advisor.selector" .root | nindent 12 }}
+            app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "advisor.podSecurity" -}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 
 from advisor.cli.app import app
 from advisor.outputs.hpa import adapter_rules
-from advisor.settings import parse
+from advisor.settings import load, parse
 from helm.sync import files
 from tests.manifests import VERSIONS, validate
 
@@ -41,6 +42,14 @@ COMBINATIONS = {
     "minimal": ({}, ALWAYS + Counter(PersistentVolumeClaim=1)),
     "without a volume": ({"persistence": {"enabled": False}}, ALWAYS),
     "a volume that exists": ({"persistence": {"existingClaim": "kept"}}, ALWAYS),
+    "files": (
+        {
+            "files": {"body.json": '{"x": "<é>"}\n'},
+            "volumes": [{"name": "rows", "configMap": {"name": "rows"}}],
+            "volumeMounts": [{"name": "rows", "mountPath": "/rows", "readOnly": True}],
+        },
+        ALWAYS + Counter(PersistentVolumeClaim=1),
+    ),
     "postgresql and three advisors": (
         {
             "replicas": 3,
@@ -185,12 +194,54 @@ def test_the_advisor_can_read_its_configuration(combination):
 
 
 def test_a_change_of_the_configuration_restarts_the_advisor():
-    first, second = (
-        one(render({"config": {**MINIMAL["config"], "stale_after": days}}), "Deployment")
-        for days in ("7d", "8d")
+    changes = [
+        {"config": {**MINIMAL["config"], "stale_after": "7d"}},
+        {"config": {**MINIMAL["config"], "stale_after": "8d"}},
+        {"files": {"body.json": "{}"}},
+        {"files": {"body.json": "[]"}},
+    ]
+    pods = [one(render(change), "Deployment")["spec"]["template"] for change in changes]
+    assert len({pod["metadata"]["annotations"]["checksum/config"] for pod in pods}) == len(changes)
+
+
+def test_files_lie_beside_the_configuration_that_names_them(tmp_path):
+    config = copy.deepcopy(MINIMAL["config"])
+    config["targets"][0]["requests"] = [{"path": "/predict", "payload": {"file": "body.json"}}]
+    text = COMBINATIONS["files"][0]["files"]["body.json"]
+    data = one(render({"config": config, "files": {"body.json": text}}), "ConfigMap")["data"]
+    for name, content in data.items():
+        (tmp_path / name).write_text(content)
+    found = load(tmp_path / "advisor.yaml").targets[0].requests[0].payload.file
+    assert found.read_text() == text
+
+
+def test_the_values_in_the_readme_are_enough():
+    values = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", (CHART / "README.md").read_text(), re.DOTALL)[0])
+    manifests = render(values)
+    assert parse(one(manifests, "ConfigMap")["data"]["advisor.yaml"]).targets[0].observe.kubernetes
+    assert one(manifests, "Role")["metadata"]["namespace"] == "models"
+
+
+def test_two_advisors_never_share_sqlite_and_several_keep_apart():
+    alone, several = (
+        one(render(COMBINATIONS[name][0]), "Deployment")["spec"]
+        for name in ("without a volume", "postgresql and three advisors")
     )
-    checksums = [m["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for m in (first, second)]
-    assert checksums[0] != checksums[1]
+    assert alone["strategy"] == {"type": "Recreate"}
+    assert "strategy" not in several
+    term = several["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ][0]["podAffinityTerm"]
+    assert term["labelSelector"] == several["selector"]
+
+
+def test_alerts_lead_to_the_runbook_where_people_reach_it():
+    where = "https://wiki.example/runbook"
+    rule = one(render({"prometheusRule": {"enabled": True, "runbook": where}}), "PrometheusRule")
+    alerts = [rule for group in rule["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {alert["annotations"]["runbook_url"] for alert in alerts} == {
+        f"{where}#{alert['alert'].lower()}" for alert in alerts
+    }
 
 
 def test_workers_connect_to_the_advisor_with_the_shared_secret():
@@ -297,6 +348,8 @@ def test_the_metrics_are_read_with_the_viewers_token_and_sidecars_get_their_targ
         ({"podAnnotations": {"a": 1}}, "/podAnnotations/a"),
         ({"image": {"pullSecrets": ["registry"]}}, "/image/pullSecrets/0"),
         ({"env": ["A=b"]}, "/env/0"),
+        ({"files": {"advisor.yaml": "x"}}, "write it under config"),
+        ({"files": {"body.json": {"x": 1}}}, "/files/body.json"),
         ({"networkPolicy": {"from": ["monitoring"]}}, "/networkPolicy/from/0"),
         ({"fullnameOverride": "Advisor"}, "/fullnameOverride"),
     ],

@@ -117,6 +117,13 @@ def test_export_writes_what_can_be_provisioned(tmp_path):
     assert (tmp_path / "new" / "folder" / "alerts.yaml").read_text().startswith("# Alerts")
 
 
+def test_exported_alerts_lead_to_the_runbook_where_people_reach_it(tmp_path):
+    list(export(tmp_path, "https://wiki.example/runbook"))
+    text = (tmp_path / "alerts.yaml").read_text()
+    assert "runbook_url: https://wiki.example/runbook#demandabovecapacity\n" in text
+    assert "runbook_url: docs/" not in text
+
+
 # -------------------------------------------------------------------------------------------- annotations
 
 

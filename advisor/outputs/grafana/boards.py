@@ -15,6 +15,7 @@ from advisor.outputs.grafana.client import Grafana
 FOLDER = "capacity-advisor"  # uid of the folder
 SOURCE = "capacity-advisor-prometheus"  # uid of the data source, where one is made
 INTERVAL = "15s"  # between two scrapes, as in dashboards/prometheus/prometheus.yml
+RUNBOOK = "docs/runbook.md"  # as the alerts have it
 _OWN_KEYS = ("id", "version")  # Grafana's own in a stored dashboard
 
 
@@ -89,8 +90,8 @@ def check(grafana: Grafana, wanted: Boards) -> Iterator[Item]:
         yield Item("dashboard", board["title"], _state(grafana, board))
 
 
-def export(folder: Path) -> Iterator[Path]:
-    """Dashboards, rules and alerts as files, for provisioning and ConfigMaps.
+def export(folder: Path, runbook: str = RUNBOOK) -> Iterator[Path]:
+    """Dashboards, rules and alerts as files, for provisioning and ConfigMaps; `runbook` is its address.
 
     Raises:
         OSError: the folder cannot be written.
@@ -101,7 +102,10 @@ def export(folder: Path) -> Iterator[Path]:
             if path.name.endswith(ending):
                 target = folder / path.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+                text = path.read_text(encoding="utf-8").replace(
+                    f"runbook_url: {RUNBOOK}#", f"runbook_url: {runbook}#"
+                )
+                target.write_text(text, encoding="utf-8")
                 yield target
 
 
