@@ -152,6 +152,14 @@ def test_the_stages_of_a_capacity_run_come_in_order():
     assert "soak of" in stop.reason
 
 
+def test_a_server_that_no_fit_explains_is_looked_at_until_the_budget_ends():
+    plan = CapacityPlan(slo_of(0.1), lambda *_: Refusal("odd"), Caps(1000.0, 400, 60.0))
+    history, stop = play(plan, Bench(Server()))
+    assert stop.reason == "no capacity can be told: odd"
+    assert elapsed(history) > 0.85 * 60
+    assert len({result.stage.rate for result in named(history, "knee")}) > 1
+
+
 def test_an_objective_below_the_unloaded_latency_is_infeasible_and_ends_after_the_single_stream():
     plan = capacity_plan(slo_of(0.010))
     history, stop = play(plan, Bench(Server(work=0.02, cv=0.2)))

@@ -138,6 +138,8 @@ class CapacityPlan:
         confirmed = self._confirmed(history, estimate)
         reserve = 0.0 if confirmed else self._reserve()
         last = left < reserve + self._useful(seen)
+        if last and isinstance(estimate, Refusal):  # nothing to confirm: look once more with that time
+            reserve, last = 0.0, left < self._useful(seen)
         if last and not named(history, "knee") and left >= self._useful(seen):
             return self._poisson(numbered("knee", history), guess, history, seen)  # no time for both
         if last or self._settled(history, estimate):
