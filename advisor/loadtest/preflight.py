@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -20,6 +21,12 @@ _EXCERPT = 300  # characters of a body in a message
 _LARGEST = 2_000_000  # bytes that are read of an answer
 _TRIES_WHEN_FULL = 3  # a server that rejects for lack of room gets another chance
 _PAUSE_SECONDS = 1.0
+_IS_IT_THERE = "is the model server running there?"
+_TRUST = (
+    "trust its authority with --cacert FILE, or check no certificate with --insecure "
+    "(in the configuration: tls.ca, tls.verify)"
+)
+_OR_HTTP = ", or write http:// if it speaks plain HTTP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +77,7 @@ async def check_users(setup: Setup) -> None:
                 _, writer = await asyncio.open_connection(parts.hostname, port)
         except (OSError, TimeoutError) as error:
             why = "connection refused" if isinstance(error, ConnectionRefusedError) else str(error)
-            raise TargetUnreachable(
-                f"{setup.url}: {why or 'no connection'}", hint="is the model server running there?"
-            ) from None
+            raise TargetUnreachable(f"{setup.url}: {why or 'no connection'}", hint=_IS_IT_THERE) from None
         writer.close()
 
 
@@ -129,7 +134,7 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
     except httpx.ConnectTimeout:
         raise TargetUnreachable(
             f"{kind.method} {url}: no connection within {setup.connect_timeout:g} s",
-            hint="check host, port and firewall",
+            hint="check host, port and firewall" + (_OR_HTTP if setup.url.startswith("https") else ""),
         ) from None
     except httpx.TimeoutException:
         raise TargetUnreachable(
@@ -137,9 +142,8 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
             hint="is the server busy, or the timeout too short?",
         ) from None
     except httpx.ConnectError as error:
-        raise TargetUnreachable(
-            f"{kind.method} {url}: {_why_no_connection(error)}", hint="is the model server running there?"
-        ) from None
+        why, hint = _why_no_connection(error)
+        raise TargetUnreachable(f"{kind.method} {url}: {why}", hint=hint) from None
     except httpx.HTTPError as error:
         raise TargetUnreachable(
             f"{kind.method} {url}: connected, but got no HTTP answer: {error or type(error).__name__}",
@@ -151,14 +155,18 @@ async def _once(client: httpx.AsyncClient, setup: Setup, kind: Kind, prepared: P
     return Tried(kind.name, prepared.path, answer.status_code, latency, outcome, body, location)
 
 
-def _why_no_connection(error: httpx.ConnectError) -> str:
-    """The system's own reason: beneath it the client only says that all attempts failed."""
+def _why_no_connection(error: httpx.ConnectError) -> tuple[str, str]:
+    """The system's own reason, and what to do: above it the client only says that all attempts failed."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}", _TRUST
+        if isinstance(cause, ssl.SSLError):
+            return f"no TLS connection: {cause.reason or cause}", f"check the server's TLS{_OR_HTTP}"
         if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
+            return "connection refused", _IS_IT_THERE
         cause = cause.__cause__ or cause.__context__
-    return str(error) or "connection failed"
+    return str(error) or "connection failed", _IS_IT_THERE
 
 
 def _judge(answer: Tried, kind: Kind, prepared: Prepared, url: str) -> None:
@@ -187,6 +195,7 @@ _HINTS = {
     415: "give the content type, e.g. --header 'Content-Type: application/json'",
     422: "the answer says which field is wrong",
     429: "the server rejects before any load: lift its rate limit for the test",
+    500: "the server's own log says why; often the body is not what it expects",
     503: "the server is not ready, or full before any load",
 }
 

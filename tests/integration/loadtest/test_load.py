@@ -12,6 +12,7 @@ import pytest
 from advisor.domain import Arrivals, Outcome, RampStop, Stage, StageResult
 from advisor.errors import ConfigurationError, NotAllowed, TargetUnreachable
 from advisor.loadtest.client import Engine
+from advisor.loadtest.preflight import preflight
 from advisor.loadtest.protocol import Caps, Choice, Kind, Prepared
 from tests.integration.loadtest.conftest import Server, run, setup_of
 
@@ -177,9 +178,20 @@ def test_https_with_a_certificate_of_its_own(tmp_path) -> None:
         [strict], _ = run(setup_of(server, "/ok"), stage)
         [known], _ = run(setup_of(server, "/ok", ca_file=str(certificate)), stage)
         [closing], _ = run(setup_of(server, "/close", verify_tls=False), stage)
+        with pytest.raises(TargetUnreachable, match="not trusted: self-signed certificate") as untrusted:
+            asyncio.run(preflight(setup_of(server, "/ok")))
+        asyncio.run(preflight(setup_of(server, "/ok", verify_tls=False)))
     finally:
         server.stop()
     assert trusting.log.ok.all()
     assert known.log.ok.all()
     assert set(strict.log.outcome.tolist()) == {Outcome.CONNECTION}
     assert closing.log.ok.all()
+    assert "--insecure" in (untrusted.value.hint or "")
+
+
+def test_https_to_a_plain_server_says_so(server: Server) -> None:
+    setup = setup_of(server, "/ok", connect_timeout=1.0)
+    with pytest.raises(TargetUnreachable) as error:
+        asyncio.run(preflight(dataclasses.replace(setup, url=server.url.replace("http:", "https:"))))
+    assert "write http://" in (error.value.hint or "")
