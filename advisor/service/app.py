@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -262,6 +262,14 @@ class Advisor:
         return await self._threads(
             self.store.runs.list, target=target, scenario=scenario, status=status, before=before, limit=limit
         )
+
+    async def latest_runs(self) -> Mapping[str, tuple[Run, ...]]:
+        """The two newest of every target, without stages; none of one that never had a run."""
+        return await self._threads(self.store.runs.latest, [target.name for target in self.settings.targets])
+
+    async def known_runs(self, run_ids: Iterable[str]) -> Mapping[str, Run]:
+        """Those that there are, by their id, without stages."""
+        return await self._threads(self.store.runs.heads, list(run_ids))
 
     async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[RunEvent]:
         """The news of a run with numbers above `after`, as they come; ends when the run does.

@@ -177,6 +177,21 @@ class Runs:
             row = connection.execute(select(_RUNS).where(RunRow.run_id == run_id)).one_or_none()
         return None if row is None else run_of(row)
 
+    def heads(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """Those that there are, by their id, without their stages."""
+        return {run.run_id: run for run in self._many(select(_RUNS).where(RunRow.run_id.in_(run_ids)))}
+
+    def latest(self, targets: Iterable[str], each: int = 2) -> dict[str, tuple[Run, ...]]:
+        """The `each` newest of every target, newest first; none of one that never had a run."""
+        newest_first = (RunRow.started_at.desc(), RunRow.run_id)
+        place = func.row_number().over(partition_by=RunRow.target, order_by=newest_first).label("place")
+        placed = select(RunRow.run_id, place).where(RunRow.target.in_(targets)).subquery()
+        query = select(_RUNS).join(placed, placed.c.run_id == RunRow.run_id).where(placed.c.place <= each)
+        found: dict[str, tuple[Run, ...]] = {}
+        for run in self._many(query.order_by(*newest_first)):
+            found[run.target] = (*found.get(run.target, ()), run)
+        return found
+
     def stages(self, run_id: str) -> tuple[StageSummary, ...]:
         """Its stages without requests, in order; one under way with the figures of its seconds so far."""
         columns = [c for c in _STAGES.c if c.name not in {"log", "windows"}]

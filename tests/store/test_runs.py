@@ -277,6 +277,23 @@ def test_the_list_is_newest_first_and_pages(store: Store) -> None:
     assert store.runs.list(status=RunStatus.DONE) == ()
 
 
+def test_the_latest_of_each_target_and_runs_by_id_are_one_question_each(store: Store) -> None:
+    for number in range(3):
+        store.runs.add(a_run(f"h{number}", started_at=1000.0 + number))
+    store.runs.add(a_run("l0", target="lung", started_at=900.0))
+
+    latest = store.runs.latest(["heart", "lung", "liver"])
+    assert {target: [run.run_id for run in runs] for target, runs in latest.items()} == {
+        "heart": ["h2", "h1"],
+        "lung": ["l0"],
+    }
+    assert {key: run.target for key, run in store.runs.heads(["h0", "l0", "gone"]).items()} == {
+        "h0": "heart",
+        "l0": "lung",
+    }
+    assert store.runs.latest([]) == store.runs.heads([]) == {}
+
+
 def test_a_fit_is_kept_by_run_and_replaced(store: Store) -> None:
     store.runs.add(a_run())
     store.runs.put_fit(a_run(), b"one", now=1.0)

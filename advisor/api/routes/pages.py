@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, get_args
 
@@ -97,7 +97,13 @@ async def index(request: Request, advisor: AdvisorDep, role: RoleDep) -> HTMLRes
     if role is Role.NONE:
         return _sign_in(request)
     newest = await advisor.runs(limit=_RUNS)
-    targets = [await _line(advisor, advice, newest) for advice in await advisor.recommendations()]
+    latest = await advisor.latest_runs()
+    advices = await advisor.recommendations()
+    measured = await advisor.known_runs(filter(None, map(_evidence_run, advices)))
+    targets = [
+        _line(advice, latest.get(advice.target, ()), measured.get(_evidence_run(advice) or ""))
+        for advice in advices
+    ]
     states = {state: sum(target["glance"].state is state for target in targets) for state in State}
     return _html("index.html", request, targets=targets, states=states, runs=[_shown(run) for run in newest])
 
@@ -118,6 +124,7 @@ async def target_page(
     at = now()
     windows = await advisor.windows(name, at - _LIVE, at)
     seen = await advisor.demand(name, at - _DAY, at)
+    run_id = _evidence_run(own)
     replicas = own.replicas
     count = (replicas.current or replicas.recommended) if replicas else None
     held = count * capacity.interval[0] if capacity and count else None
@@ -126,7 +133,7 @@ async def target_page(
         "target.html",
         request,
         target=settings,
-        **await _line(advisor, own, runs),
+        **_line(own, runs, (await advisor.known_runs(filter(None, [run_id]))).get(run_id or "")),
         asked=question,
         asked_words=list(views.asked_words(question, advice.slo)),
         advice=recommendation_document(advice),
@@ -223,17 +230,15 @@ router.add_api_route("/runs/{run_id}/report.html", report, methods=["GET"], rout
 router.add_api_route("/session", session, methods=["POST"], route_class_override=APIRoute)
 
 
-async def _line(advisor: AdvisorDep, advice: Recommendation, newest: tuple[Run, ...]) -> dict[str, Any]:
-    """What a target's line says; `newest`: runs at hand, newest first, of any target."""
-    own = [run for run in newest if run.target == advice.target]
-    own = own or list(await advisor.runs(target=advice.target, limit=2))
-    running = next((run for run in own if run.status is RunStatus.RUNNING), None)
-    last = next((run for run in own if run.status is not RunStatus.RUNNING), None)
+def _evidence_run(advice: Recommendation) -> str | None:
+    return advice.capacity.evidence.run_id if isinstance(advice.capacity, Capacity) else None
+
+
+def _line(advice: Recommendation, newest: Sequence[Run], evidence: Run | None) -> dict[str, Any]:
+    """What a target's line says; `newest`: its last runs, newest first, `evidence`: what it rests on."""
+    running = next((run for run in newest if run.status is RunStatus.RUNNING), None)
+    last = next((run for run in newest if run.status is not RunStatus.RUNNING), None)
     seen: Glance = glance(advice, running, last)
-    run_id = advice.capacity.evidence.run_id if isinstance(advice.capacity, Capacity) else None
-    evidence = next((run for run in own if run.run_id == run_id), None)
-    if evidence is None and run_id is not None:
-        evidence = await advisor.run(run_id)
     return {
         "name": advice.target,
         "objective": slo_words(advice.slo),

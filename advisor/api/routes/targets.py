@@ -24,21 +24,23 @@ from advisor.units import format_seconds, parse_duration
 
 router = APIRouter(prefix="/targets", tags=["targets"], dependencies=VIEWER, responses=PROBLEMS)
 
-_RUNS = 500  # read at once for the list
 _LONGEST = 86_400.0  # s of windows in one answer: 5 760 of 15 s
 
 
 @router.get("")
 async def targets(advisor: AdvisorDep) -> list[TargetDocument]:
     """All targets, in the configuration's order."""
-    newest = await advisor.runs(limit=_RUNS)
-    return [await _document(advisor, target.name, newest) for target in advisor.settings.targets]
+    latest = await advisor.latest_runs()
+    return [
+        _document(advisor, target.name, latest.get(target.name, ())) for target in advisor.settings.targets
+    ]
 
 
 @router.get("/{name}")
 async def target(name: str, advisor: AdvisorDep) -> TargetDocument:
     """One target: its settings, its schedule, its last run."""
-    return await _document(advisor, name)
+    advisor.target(name)
+    return _document(advisor, name, await advisor.runs(target=name, limit=2))
 
 
 @router.get("/{name}/windows")
@@ -78,9 +80,7 @@ async def capacity(
     return CapacityCurveDocument.of(await advisor.recommendation(name, Question(slo=slo)))
 
 
-async def _document(advisor: AdvisorDep, name: str, newest: Sequence[Run] = ()) -> TargetDocument:
-    """`newest`: runs at hand, of any target; the store is asked where none of this one is among them."""
-    settings = advisor.target(name)
-    own = [run for run in newest if run.target == name] or await advisor.runs(target=name, limit=2)
+def _document(advisor: AdvisorDep, name: str, newest: Sequence[Run]) -> TargetDocument:
+    """`newest`: its last runs, newest first."""
     schedule = [ScheduledRun.of(entry) for entry in advisor.next_runs(name)]
-    return TargetDocument.of(settings, schedule, [RunSummary.of(run, now()) for run in own])
+    return TargetDocument.of(advisor.target(name), schedule, [RunSummary.of(run, now()) for run in newest])
