@@ -107,11 +107,16 @@ def load() -> Iterator[Panel]:
         graph(
             "In flight and queue",
             "Mean number executing and waiting, exact between two scrapes. A queue that does not come "
-            "back to zero is overload.",
+            "back to zero is overload. Dashed: what the sidecars should let in, and in and waiting "
+            "together. Above it give them --max-in-flight and --max-queue, or add replicas.",
             "none",
         )
         .with_target(query(_rate(names.IN_FLIGHT_SECONDS), "in flight"))
         .with_target(query(_rate(names.QUEUE_DEPTH_SECONDS), "queue depth", "B"))
+        .with_target(query(_admitted('kind="in_flight"'), "to let in", "C"))
+        .with_target(query(_admitted(), "to let in and wait", "D"))
+        .override_by_name("to let in", dashed(CALM))
+        .override_by_name("to let in and wait", dashed(BAD))
     )
     yield _quantiles(
         names.QUEUE_DURATION,
@@ -137,6 +142,11 @@ def load() -> Iterator[Panel]:
         .with_target(query(_rate(names.REQUEST_BYTES), "received"))
         .with_target(query(_rate(names.RESPONSE_BYTES), "answered", "B"))
     )  # fmt: skip
+
+
+def _admitted(*matchers: str) -> str:
+    """Requests that the chosen replicas together should admit; one sidecar's limits times their number."""
+    return f"sum(max by (kind) ({series('advisor_admission_requests', *matchers)})) * {replicas()}"
 
 
 def whole_rate() -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from advisor.domain import (
+    Admission,
     Arrivals,
     Capacity,
     Drift,
@@ -28,6 +29,7 @@ from tests.scaling.advice import capacity
 
 HOUR = 3600.0
 DAYS = 3
+ADMISSION = Admission(4, 8, 1.5, 80.0, 20.0, 0.01)
 
 
 def remember(store: Store, target: str, slo: Slo, version: str) -> None:
@@ -40,7 +42,7 @@ def remember(store: Store, target: str, slo: Slo, version: str) -> None:
         store.windows.append({target: Window(start, start + HOUR, {"ok": rate * HOUR}, replicas=2)})
     for name, when, found in (
         ("v1", now - 9 * HOUR, capacity()),
-        (version, now - HOUR, capacity(rps=60.0, interval=(56.0, 64.0))),
+        (version, now - HOUR, replace(capacity(rps=60.0, interval=(56.0, 64.0)), admission=ADMISSION)),
     ):
         store.runs.add(_measured(target, slo, name, when, found))
     memory = {"slope": 2e4, "grows": True, "seconds_to_limit": 2e5}
