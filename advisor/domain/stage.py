@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from advisor.domain.requests import RequestLog, StreamLog
 from advisor.domain.window import Window
+
+_Count = TypeVar("_Count", int, NDArray[np.int64])
 
 
 class Arrivals(StrEnum):
@@ -29,7 +33,10 @@ class RampStop:
     """A ramp ends when the server is past its knee, not at a clock time.
 
     It ends when `slow_of` of the last `window` completions took longer than `latency`, at `failures`
-    rejected or failed requests, or with more than `in_flight` requests in flight.
+    rejected or failed requests, with more than `in_flight` requests in flight, or with more than `backlog`
+    seconds of them: at the pace of the answers of its last sixth, and 25 more; not in the first half of
+    it, when hardly an answer has come. A slow server shows its knee in what it has not answered long
+    before it does in what it has.
     """
 
     latency: float
@@ -37,6 +44,12 @@ class RampStop:
     slow_of: int = 12
     failures: int = 6
     in_flight: int = 10_000
+    backlog: float | None = None
+
+    @staticmethod
+    def most_waiting(answered: _Count) -> _Count:
+        """Requests in flight that are no more than `backlog`, with `answered` in the last sixth of it."""
+        return 25 + 6 * answered
 
 
 @dataclass(frozen=True, slots=True)

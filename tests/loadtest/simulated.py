@@ -15,6 +15,7 @@ from advisor.domain import Arrivals, Floats, Outcome, RequestLog, Stage, StageRe
 from advisor.loadtest.histogram import latency_buckets
 from advisor.loadtest.phases import phases
 from advisor.loadtest.plan.common import Hooked, Plan, elapsed
+from advisor.loadtest.plan.probe import first_backlog
 from advisor.loadtest.protocol import SecondRecord
 
 DROPPED = -1
@@ -175,6 +176,9 @@ class Bench:
         if failed.size >= stop.failures:
             moments.append(float(failed[stop.failures - 1]))
         depth = np.arange(1, arrivals.size + 1) - np.searchsorted(np.sort(end), arrivals)
+        backlog = first_backlog(arrivals, end, stop)
+        if backlog is not None:
+            moments.append(backlog)
         deep = np.flatnonzero(depth >= stop.in_flight)
         if deep.size:
             moments.append(float(arrivals[deep[0]]))

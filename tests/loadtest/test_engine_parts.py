@@ -16,6 +16,7 @@ from advisor.loadtest.engine.alarm import Alarm
 from advisor.loadtest.engine.pick import new_turns, picks
 from advisor.loadtest.engine.ramp import RampJudge
 from advisor.loadtest.engine.recorder import Columns, second_record
+from advisor.loadtest.plan.probe import first_backlog
 from advisor.loadtest.protocol import Choice, Connections, Kind, Prepared, Setup
 from advisor.loadtest.safety import check_host
 from advisor.loadtest.statuses import expected_range, outcome_of
@@ -49,17 +50,36 @@ def test_sequential_pools_take_their_turn_among_others() -> None:
 
 def test_a_ramp_ends_when_most_of_the_last_answers_are_slow() -> None:
     judge = RampJudge(RampStop(latency=0.1, window=5, slow_of=4))
-    told = [judge.ended(x, ok=True) for x in (0.2, 0.2, 0.05, 0.05, 0.2, 0.2, 0.2)]
+    told = [judge.ended(x, 0.0, ok=True) for x in (0.2, 0.2, 0.05, 0.05, 0.2, 0.2, 0.2)]
     assert told == [None] * 7
-    assert judge.ended(0.3, ok=True) == "4 of the last 5 answers took longer than 0.1 s"
+    assert judge.ended(0.3, 0.0, ok=True) == "4 of the last 5 answers took longer than 0.1 s"
 
 
 def test_a_ramp_ends_at_failures_and_at_too_many_in_flight() -> None:
     judge = RampJudge(RampStop(latency=1, failures=2, in_flight=10))
-    assert judge.ended(0.1, ok=False) is None
-    assert judge.ended(0.1, ok=False) == "2 requests were rejected or failed"
-    assert judge.sent(10) is None
-    assert judge.sent(11) == "more than 10 requests were in flight"
+    assert judge.ended(0.1, 0.0, ok=False) is None
+    assert judge.ended(0.1, 0.0, ok=False) == "2 requests were rejected or failed"
+    assert judge.sent(10, 0.0) is None
+    assert judge.sent(11, 0.0) == "more than 10 requests were in flight"
+
+
+def test_a_ramp_ends_at_seconds_of_unanswered_work_where_the_plan_finds_it_in_the_log() -> None:
+    """A worker of 1 s and arrivals 0.1 s apart: no answer tells the knee yet, what waits does."""
+    stop = RampStop(latency=20.0, in_flight=1000, backlog=6.0)
+    sent = np.arange(0.05, 30, 0.1)
+    end = np.maximum.accumulate(sent) * 0 + 1.05 + np.arange(sent.size)
+    judge, told = RampJudge(stop), {}
+    for at, is_end in sorted([(t, True) for t in end] + [(t, False) for t in sent]):
+        if is_end:
+            assert judge.ended(1.0, at, ok=True) is None
+        elif (reason := judge.sent(int((sent <= at).sum() - (end <= at).sum()), at)) is not None:
+            told.setdefault(at, reason)
+    begun = first_backlog(sent, end, stop)
+    assert min(told) == begun == pytest.approx(3.55, abs=0.5)
+    assert told[begun] == "32 requests were in flight, more than 6 s of work"
+    assert first_backlog(sent, sent + 1.0, stop) is None  # ten at once are no backlog
+    at_once = np.arange(0.05, 6, 0.01)
+    assert first_backlog(at_once, at_once + 1.0, stop) is None  # nor are 100 before the first answer
 
 
 @pytest.mark.parametrize(
@@ -161,6 +181,7 @@ def test_the_alarm_wakes_on_time_and_when_rung() -> None:
         ("http://[::1]:8080", (), ["::1"]),
         ("https://model.example", ("model.example",), ["192.0.2.7"]),
         ("https://MODEL.example", ("model.example:443",), ["192.0.2.7"]),
+        ("http://[2001:db8::1]:8080", ("[2001:db8::1]:8080",), ["2001:db8::1"]),
     ],
 )
 def test_permitted_hosts(url: str, allowed: tuple[str, ...], found: list[str]) -> None:

@@ -33,9 +33,9 @@ from advisor.loadtest.plan import (
     StressPlan,
 )
 from advisor.loadtest.plan.capacity import half_width
-from advisor.loadtest.plan.common import elapsed, named
+from advisor.loadtest.plan.common import elapsed, last_moment, named
 from advisor.loadtest.plan.curve import shortened, staircase
-from advisor.loadtest.plan.probe import infeasible, unloaded
+from advisor.loadtest.plan.probe import infeasible, knee_seen, unloaded
 from advisor.loadtest.plan.spike import spike_rates, spike_times
 from tests.loadtest.build import log_of, result_of
 from tests.loadtest.simulated import Bench, Server, play
@@ -215,12 +215,41 @@ def test_a_server_too_big_for_the_rate_cap_holds_at_least_the_cap():
 
 
 def test_a_budget_that_ends_before_the_knee_is_what_must_be_raised():
-    plan = capacity_plan(slo_of(15.0), caps=Caps(1000.0, 4000, 25.0))
-    history, _ = play(plan, Bench(Server(work=1.0, workers=2000), cap=4000))
+    plan = capacity_plan(slo_of(15.0), caps=Caps(10_000.0, 20_000, 25.0))
+    history, _ = play(plan, Bench(Server(work=1.0, workers=20_000), cap=20_000))
     answer = plan.conclude(history, full_fit)
     assert isinstance(answer, Refusal)
-    assert "up to 1000/s" not in answer.reason
     assert "give the run a larger budget" in answer.reason
+
+
+@pytest.mark.parametrize(
+    "server", [Server(work=0.09, workers=11), Server(work=0.02), Server(work=0.2, workers=16)]
+)
+def test_a_budget_of_20_seconds_reaches_the_knee_and_looks_at_it(server):
+    plan = capacity_plan(slo_of(6 * server.work), caps=Caps(1000.0, 1000, 20.0))
+    history, _ = play(plan, Bench(server, cap=1000))
+    assert knee_seen(history)
+    looked = [r.stage.rate * server.work / server.workers for r in named(history, "knee")]
+    assert looked
+    assert 0.5 < looked[-1] < 1.1
+    drains = [last_moment(r) - r.end for r in history if r.stage.arrivals is not Arrivals.SINGLE]
+    assert sum(drains) < 20 / 3
+
+
+def test_a_ramp_into_a_slow_server_leaves_a_backlog_of_latencies_not_of_minutes():
+    plan = capacity_plan(slo_of(35.0), caps=Caps(1000.0, 10_000, 150.0))
+    history, _ = play(plan, Bench(Server(work=4.0, workers=32), cap=10_000))
+    assert knee_seen(history)
+    assert max(last_moment(r) - r.end for r in named(history, "ramp")) < 10 * 4.0
+
+
+def test_a_step_to_the_top_leaves_time_for_what_it_finds():
+    plan = capacity_plan(slo_of(60.0), caps=Caps(1e5, 100_000, 90.0))
+    history, _ = play(plan, Bench(Server(work=6.0, workers=3000), cap=100_000))
+    for i, top in enumerate(history):
+        if top.stage.name.startswith("top"):
+            assert top.stage.seconds <= max((90 - elapsed(history[:i])) / 3, 5) + 1e-9
+    assert any(r.stage.name.startswith("top") for r in history)
 
 
 def test_a_server_too_wide_for_the_in_flight_cap_says_so():

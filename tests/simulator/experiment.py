@@ -100,6 +100,13 @@ def _stopped(sent, end, stage):
     present = np.arange(1, sent.size + 1) - np.searchsorted(left, sent)
     if (present > stop.in_flight).any():
         moments.append(sent[int(np.argmax(present > stop.in_flight))])
+    if stop.backlog is not None and sent.size:
+        answered = np.searchsorted(left, sent, side="right") - np.searchsorted(
+            left, sent - stop.backlog / 6, side="right"
+        )
+        over = (present > 25 + 6 * answered) & (sent >= sent[0] + stop.backlog / 2)
+        if over.any():
+            moments.append(sent[int(np.argmax(over))])
     return float(min(moments))
 
 

@@ -110,7 +110,7 @@ class StageRun:
                 if self._reason:
                     return
                 workers.dispatch(due, next(self._requests))
-                if judge is not None and (reason := judge.sent(workers.in_flight)):
+                if judge is not None and (reason := judge.sent(workers.in_flight, _now())):
                     self._stop(reason)
 
     def _one_by_one(self) -> None:
@@ -137,7 +137,7 @@ class StageRun:
 
     def _ended(self, latency: float, outcome: Outcome) -> None:
         if self._judge is not None and self._sending and not self._reason:
-            reason = self._judge.ended(latency, ok=outcome is Outcome.OK)
+            reason = self._judge.ended(latency, _now(), ok=outcome is Outcome.OK)
             if reason:
                 self._stop(reason)
                 self._alarm.ring()

@@ -20,13 +20,14 @@ def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Est
     if reason is not None:
         return Refusal(reason, infeasible=True)
     low, high = bracket(history, slo)
-    if not steady(history) and not knee_seen(history):
+    if not steady(history) and not named(history, "ramp"):
         return Refusal("the run ended before any stage under load that could tell")
     if not knee_seen(history) and not high:
         limit = ceiling(history, slo, caps)
         held = f"the capacity is at least {format_rate(low)}: " if low else ""
         reached = min(limit, max(map(_top_rate, history)))
-        more = what_to_raise(limit, caps) if reached >= 0.99 * limit else "give the run a larger budget"
+        held_there = any(result.stage.rate >= 0.99 * limit for result in steady(history))
+        more = what_to_raise(limit, caps) if held_there else "give the run a larger budget"
         reason = f"{held}no knee was reached up to {format_rate(reached)}; {more}"
         return Refusal(reason, at_least=low or None)
     found = estimate(warm(history), slo)

@@ -125,7 +125,9 @@ class CapacityPlan:
                 f"no knee up to {format_rate(reached)}{met}: the budget of "
                 f"{format_seconds(self.caps.seconds)} is too short to know more at {format_rate(target)}"
             )
-        return self._poisson(numbered("top", history), target, history, seen)
+        # below the limit it is a step on the way, and must leave time for what it finds
+        seconds = None if target >= limit else max(self._left(history) / 3, SHORTEST)
+        return self._poisson(numbered("top", history), target, history, seen, seconds=seconds)
 
     def _search(self, history: Sequence[StageResult], seen: Unloaded) -> Stage | Stop:
         estimate = self.quick(warm(history), self.slo)
@@ -290,7 +292,8 @@ class CapacityPlan:
         self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal, guess: float
     ) -> Stage:
         saturation = guess if isinstance(estimate, Refusal) else estimate.saturation_rps or guess
-        count = min(max(round(5 * saturation), 16), 100, self.caps.in_flight)
+        work = min(5.0, 0.05 * self.caps.seconds)  # s until it is served
+        count = min(max(round(work * saturation), 16), 100, self.caps.in_flight)
         return Stage(
             numbered("volley", history),
             Arrivals.VOLLEY,

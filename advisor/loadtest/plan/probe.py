@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from advisor.domain import Arrivals, Outcome, RampStop, RequestLog, Slo, Stage, StageResult, Stop
+from advisor.domain import Arrivals, Floats, Outcome, RampStop, RequestLog, Slo, Stage, StageResult, Stop
 from advisor.loadtest.plan.common import elapsed, ended_early, named, patience, throughput
 from advisor.loadtest.protocol import Caps
 from advisor.loadtest.verdict.warmup import warm_up_length
@@ -19,6 +19,7 @@ from advisor.units import format_seconds, quantile_name
 SINGLE_SECONDS = 10.0
 SINGLE_REQUESTS = 8  # fewer say too little of p50
 FIRST_LOAD = 0.3  # of one request in flight: where the ramp begins
+FASTEST = 0.5  # s in which a ramp doubles, or the requests between two doublings are too few to tell
 MOST_RAMPS = 3
 SURE = 0.001  # chance of calling a feasible objective infeasible
 
@@ -113,20 +114,22 @@ def doubling_time(p50: float, seconds: float) -> float:
     Never below p50: a knee shows only after some latencies, and each doubling meanwhile is backlog to drain.
     """
     usual = max(min(4 * p50, 9.0), 5.0)
-    return max(min(usual, max(seconds / 8, 2.0)), p50)
+    return max(min(usual, seconds / 8), p50, FASTEST)
 
 
 def ramp_stop(p50: float, slo: Slo, caps: Caps, failure_ratio: float) -> RampStop:
     """Past the knee: most of the last completions over 4 to 5 times the unloaded latency, or rejections.
 
     The window covers 0.3 s of single-stream work, so that one hiccup of a fast server does not end the
-    ramp. Over 1 s of latency the bound falls to 3 times, because waiting for more costs minutes of backlog.
+    ramp. Over 1 s of latency the bound falls to 3 times, because waiting for more costs minutes of backlog;
+    for the same reason six latencies of work in flight are enough, by Little's law.
     """
     window = max(15, round(0.3 / p50))
     times = 4.0 if p50 < 1 else 3.0
     latency = max(min(slo.tightest, 5 * p50), times * p50)
     failures = 6 if not failure_ratio else max(6, math.ceil(3 * failure_ratio * 1000))
-    return RampStop(latency, window, math.ceil(0.8 * window), failures, caps.in_flight)
+    backlog = 6 * max(p50, 0.25)  # a pause of a fast server is no knee
+    return RampStop(latency, window, math.ceil(0.8 * window), failures, caps.in_flight, backlog)
 
 
 def top_of_ramp(result: StageResult) -> float:
@@ -137,18 +140,31 @@ def top_of_ramp(result: StageResult) -> float:
 
 
 def gave_way(result: StageResult) -> bool:
-    """The ramp went past the knee: its stop rule for slow or failed requests holds on its log, drain
-    included.
+    """The ramp went past the knee: its stop rule for slow, failed or unanswered requests holds on its log,
+    drain included.
     """
     stop, log = result.stage.stop, result.log
     assert stop is not None
-    if int((~log.ok).sum()) >= stop.failures:
+    if int(log.failed.sum()) >= stop.failures or first_backlog(log.sent, log.end, stop) is not None:
         return True
     slow = (log.latency > stop.latency)[np.argsort(log.end)]
     if slow.size < stop.window:
         return False
     counts = np.convolve(slow.astype(float), np.ones(stop.window), "valid")
     return bool(counts.max() >= stop.slow_of)
+
+
+def first_backlog(sent: Floats, end: Floats, stop: RampStop) -> float | None:
+    """When more than the rule's seconds of work were in flight, and fewer than its cap (s); None if never."""
+    if stop.backlog is None or not sent.size:
+        return None
+    sent, end = np.sort(sent), np.sort(end)
+    gone = np.searchsorted(end, sent, side="right")
+    answered = gone - np.searchsorted(end, sent - stop.backlog / 6, side="right")
+    present = np.arange(1, sent.size + 1) - gone
+    begun = sent >= sent[0] + stop.backlog / 2
+    over = begun & (present > stop.most_waiting(answered)) & (present <= stop.in_flight)
+    return float(sent[np.argmax(over)]) if over.any() else None
 
 
 def knee_seen(history: Sequence[StageResult]) -> bool:
