@@ -1,5 +1,5 @@
 """`python -m advisor.cli`."""
 
-from advisor.cli.app import main
+from advisor.cli import main
 
 main()

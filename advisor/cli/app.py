@@ -13,7 +13,6 @@ from advisor.cli import check, console, dashboards, demo, inject, recommend, run
 from advisor.errors import AdvisorError
 
 CRASHED = 3  # no evidence came of it
-INTERRUPTED = 130
 STORE_HINT = "see whether its disk is full, or its server down; 'store' in the configuration names it"
 
 app = typer.Typer(
@@ -80,8 +79,6 @@ def main() -> None:
             raise
         console.show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except Exception as error:
         if _State.debug:
             raise

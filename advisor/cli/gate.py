@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.capacity.gate import Question, check
-from advisor.cli import console
-from advisor.cli.measure import INTERRUPTED, Order, measured
+from advisor.cli import INTERRUPTED, console
+from advisor.cli.measure import Order, measure
 from advisor.cli.outcome import check_exit_code
 from advisor.cli.reports import Reports
 from advisor.cli.target import amended, require_bound
@@ -58,7 +57,7 @@ def carry_out(order: CheckOrder, *, as_json: bool) -> int:
             run = newest_run(store, order.target, question.version or "")
         elif baseline is not None:
             wanted = Order(settings, order.target, SCENARIO, order.options, None, trigger="check")
-            run, interrupted = asyncio.run(measured(wanted))
+            run, interrupted = measure(wanted)
     found = check(question, baseline, known, run, now=time.time(), stale_after=settings.stale_after)
     if as_json:
         print(check_document(found).model_dump_json(indent=2), flush=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from rich.text import Text
 
-from advisor.cli import console
+from advisor.cli import INTERRUPTED, console
 from advisor.cli.outcome import exit_code, users_words, violations
 from advisor.cli.plot import latency_plot
 from advisor.cli.progress import watcher
@@ -41,7 +41,6 @@ from advisor.units import quantile_name
 
 T = TypeVar("T")
 
-INTERRUPTED = 130
 _DURATION = 1200.0  # s; the longest run unless more is asked for
 
 
@@ -133,7 +132,7 @@ def carry_out(order: Order, *, as_json: bool, reports: Reports) -> int:
     """
     reports.require_writable()
     with console.log_to_file():
-        run, interrupted = asyncio.run(measured(order))
+        run, interrupted = measure(order)
     if as_json:
         print(run_document(run).model_dump_json(indent=2), flush=True)
     else:
@@ -147,25 +146,34 @@ def _before(order: Order, run: Run) -> tuple[Run, tuple[StageSummary, ...]] | No
         return run_before(store, run)
 
 
-async def measured(order: Order) -> tuple[Run, bool]:
+def measure(order: Order) -> tuple[Run, bool]:
     """The run with its stages, shown on stderr while it goes on, and whether the person interrupted it.
 
     Raises:
         AdvisorError: nothing was measured.
+        KeyboardInterrupt: interrupted before the load began, or a second time.
     """
+    try:
+        return asyncio.run(_measured(order))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _measured(order: Order) -> tuple[Run, bool]:
     if order.settings.loadgen.bind is not None:
         count, where = order.settings.loadgen.workers, order.settings.loadgen.bind
         console.err().print(f"the load comes from {count} workers or more, which connect to {where}")
-    async with Advisor(order.settings, allowed_hosts=order.allow_hosts) as advisor:
-        with _interrupts() as interrupt, watcher(console.err()) as shown:
-            run_id = await _unless(interrupt, _start(advisor, order))
-            stopper = asyncio.create_task(_stop_on(interrupt, advisor, run_id))
-            try:
-                async for event in advisor.watch(run_id):
-                    shown.show(event)
-                return await advisor.wait(run_id), interrupt.is_set()
-            finally:
-                stopper.cancel()
+    with _interrupts() as interrupt:
+        async with Advisor(order.settings, allowed_hosts=order.allow_hosts) as advisor:
+            with watcher(console.err()) as shown:
+                run_id = await _unless(interrupt, _start(advisor, order))
+                stopper = asyncio.create_task(_stop_on(interrupt, advisor, run_id))
+                try:
+                    async for event in advisor.watch(run_id):
+                        shown.show(event)
+                    return await advisor.wait(run_id), interrupt.is_set()
+                finally:
+                    stopper.cancel()
 
 
 async def _start(advisor: Advisor, order: Order) -> str:
@@ -181,6 +189,7 @@ async def _unless(interrupt: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            console.err().print("interrupted before the load began: nothing was measured")
             raise KeyboardInterrupt
         return task.result()
     finally:
@@ -197,14 +206,18 @@ async def _stop_on(interrupt: asyncio.Event, advisor: Advisor, run_id: str) -> N
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[asyncio.Event]:
-    """An event that Ctrl-C or SIGTERM sets; the second time they end the program as they always do."""
+    """An event that Ctrl-C or SIGTERM sets; the second time they cancel all, later they do as always."""
     loop, event = asyncio.get_running_loop(), asyncio.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def interrupted() -> None:
-        event.set()
+        if not event.is_set():
+            event.set()
+            return
         for number in numbers:
             loop.remove_signal_handler(number)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
 
     for number in numbers:
         loop.add_signal_handler(number, interrupted)

@@ -15,7 +15,7 @@ from advisor.cron import local_time
 from advisor.domain import Capacity, Run, RunStatus, VerdictStatus
 from advisor.errors import AdvisorError, NotFound, RunOver, TargetBusy
 from advisor.service.bus import Feed, RunEvent
-from advisor.service.conduct import Conduct, Tools
+from advisor.service.conduct import TOO_EARLY, Conduct, Tools
 from advisor.service.demandcurve import curve_of_file, curve_of_production
 from advisor.service.keeper import Keeper
 from advisor.service.options import RunOptions, check_scenario
@@ -130,7 +130,7 @@ class Coordinator:
             conduct = Conduct(self._store, self._tools, target, filled, active.feed, self._clock)
             prepared = await conduct.prepare(run, known, self._allowed_hosts)
             run = replace(run, metadata={"options": filled.stated(), **(details or {}), **prepared.details})
-            await self._threads(self._store.runs.add, run, self._owner.owner)
+            await self._record(run)
         except BaseException:
             await keeper.release()
             raise
@@ -139,6 +139,17 @@ class Coordinator:
         self._active[run.run_id] = active
         self._end_at_blackout(target, active)
         return run
+
+    async def _record(self, run: Run) -> None:
+        """Write that it begins. Its thread goes on when a waiter is cancelled: then the run is ended too."""
+        writing = asyncio.ensure_future(self._threads(self._store.runs.add, run, self._owner.owner))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            aborted = replace(run, status=RunStatus.ABORTED, ended_at=self._clock(), reason=TOO_EARLY)
+            await self._threads(self._store.runs.finish, aborted)
+            raise
 
     async def _with_curve(self, target: TargetSettings, options: RunOptions) -> RunOptions:
         """With the demand that a replay follows, from where the options say.
@@ -172,6 +183,8 @@ class Coordinator:
         run = active.run
         try:
             run = await conduct.run(run, active.stop, lambda: active.stop_reason)
+        except asyncio.CancelledError:  # told to end at once: a second time, or after it took too long
+            run = replace(run, status=RunStatus.INTERRUPTED, reason=active.stop_reason or SHUT_DOWN)
         except AdvisorError as error:
             run = replace(run, status=RunStatus.FAILED, reason=error.message)
         except SQLAlchemyError as error:
@@ -182,6 +195,10 @@ class Coordinator:
             run = replace(run, status=RunStatus.FAILED, reason=f"{type(error).__name__}: {error}")
         run = replace(run, ended_at=self._clock())
         try:
+            if run.status is RunStatus.INTERRUPTED:  # the seconds of the stage under way become its result
+                await self._threads(
+                    self._store.runs.interrupt, run.run_id, now=self._clock(), reason=str(run.reason)
+                )
             if not await self._threads(self._store.runs.finish, run):
                 ended = await self._threads(self._store.runs.head, run.run_id)
                 run = ended or run
@@ -316,7 +333,7 @@ class Coordinator:
     async def _known_capacity(self, target: TargetSettings) -> float | None:
         verdicts = (VerdictStatus.VALID, VerdictStatus.INCONCLUSIVE)
         run = await self._threads(
-            self._store.runs.newest, target.name, verdicts=verdicts, version=target.version
+            self._store.runs.newest, target.name, verdicts=verdicts, version=self._version(target)
         )
         if run is None or not isinstance(run.capacity, Capacity):
             return None

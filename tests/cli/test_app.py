@@ -217,3 +217,15 @@ def test_every_scenario_of_the_option_is_known_to_the_service():
     from advisor.service.options import SCENARIOS
 
     assert {scenario.value for scenario in Scenario} <= set(SCENARIOS)
+
+
+def test_ctrl_c_during_the_imports_is_no_traceback(type_in, monkeypatch):
+    class Interrupted:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "advisor.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "advisor.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    assert type_in("run") == (130, "", "")

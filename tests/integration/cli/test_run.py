@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import closing
 
 import psutil
 import pytest
 
+from advisor.domain import RunStatus
+from advisor.store import Store
 from tests.integration.cli.conftest import COMMAND, environment
 
 pytestmark = pytest.mark.integration
@@ -101,7 +104,27 @@ def test_ctrl_c_before_the_load_ends_at_once(rude, tmp_path):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, ""), err
     assert "Traceback" not in err
+    assert "interrupted before the load began: nothing was measured" in err
     assert time.monotonic() - began < 8
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_no_running_run(model, tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--url", model, "--scenario", "load", "--rate", "30", "--duration", "60s",
+         "--store", "sqlite:///runs.db"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(tmp_path),
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "load run" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert "stopping the load" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    with closing(Store(f"sqlite:///{tmp_path}/runs.db")) as store:
+        (run,) = store.runs.list()
+    assert run.status in {RunStatus.INTERRUPTED, RunStatus.ABORTED}
 
 
 def test_a_rejected_payload_shows_status_and_body_before_any_load(type_in, rude):

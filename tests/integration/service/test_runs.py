@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,6 +23,7 @@ from advisor.errors import (
 )
 from advisor.service.app import Advisor
 from advisor.service.bus import News, RunEvent
+from advisor.service.conduct import TOO_EARLY
 from advisor.service.options import RunOptions
 from advisor.service.whatif import Question
 from tests.integration.service.conftest import Configure, virtual_server
@@ -88,6 +91,51 @@ def test_an_abort_ends_the_load_within_two_seconds_and_keeps_what_was_measured(c
             assert ended.verdict.status is not VerdictStatus.VALID
             with pytest.raises(RunOver, match="is over: aborted"):
                 await advisor.abort_run(run.run_id)
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_is_cancelled_while_it_is_written_leaves_no_running_run(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configure()
+
+    async def scenario() -> None:
+        async with Advisor(settings) as advisor:
+            add, writing = advisor.store.runs.add, threading.Event()
+
+            def slow(*values: Any) -> None:
+                writing.set()
+                time.sleep(0.2)
+                add(*values)
+
+            monkeypatch.setattr(advisor.store.runs, "add", slow)
+            start = asyncio.create_task(advisor.start_run("sleepy", "smoke"))
+            await asyncio.to_thread(writing.wait, 30)
+            start.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await start
+            (run,) = await advisor.runs()
+            assert (run.status, run.reason) == (RunStatus.ABORTED, TOO_EARLY)
+            assert advisor.store.leases.holder("run:sleepy") is None
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_ended_at_once_keeps_the_seconds_it_measured(configure: Configure) -> None:
+    """What a second Ctrl-C does: all tasks are cancelled, and nobody waits for the load to stop in order."""
+    settings = configure()
+
+    async def scenario() -> None:
+        async with Advisor(settings) as advisor:
+            run = await advisor.start_run("sleepy", "load", RunOptions(rate=40, duration=60))
+            await _seconds(advisor, run.run_id, 3)
+            (task,) = (task for task in asyncio.all_tasks() if "_through" in repr(task))
+            task.cancel()
+            ended = await advisor.wait(run.run_id)
+
+            assert ended.status is RunStatus.INTERRUPTED
+            assert len(ended.stages[0].log) > 20
 
     asyncio.run(scenario())
 
