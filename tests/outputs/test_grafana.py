@@ -111,6 +111,14 @@ def test_nobody_there():
         list(check(Grafana("http://127.0.0.1:9", TOKEN), WANTED))
 
 
+def test_a_name_that_is_not_known():
+    def unresolved():
+        raise ConnectionError("Max retries (Caused by NameResolutionError(\"Failed to resolve 'grafana'\"))")
+
+    with pytest.raises(GrafanaFailed, match=r"cannot be reached: its name is not known$"):
+        Grafana("http://grafana:3000", TOKEN)._call("look", unresolved)
+
+
 def test_export_writes_what_can_be_provisioned(tmp_path):
     names = {path.name for path in export(tmp_path / "new" / "folder")}
     assert names == {*shipped(), "alerts.yaml", "rules.yaml"}

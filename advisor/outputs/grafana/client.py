@@ -120,8 +120,10 @@ class Grafana:
         except (niquests.exceptions.JSONDecodeError, ValueError):
             raise self._strange() from None
         except (niquests.RequestException, OSError) as error:
-            found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))  # within several layers of wrapping
-            raise self._away(found[1] if found else type(error).__name__) from None
+            # Within several layers of wrapping.
+            found = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Failed to resolve)", str(error))
+            why = (found[1] or "its name is not known") if found else type(error).__name__
+            raise self._away(why) from None
         if isinstance(answer, str):  # a page, such as that of a login before it
             raise self._strange()
         return answer
