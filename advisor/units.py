@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
 from advisor.domain import LatencyBound, Slo
 
@@ -13,6 +14,7 @@ _BYTES = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[kMGT]|[KMGT]i)?B?")
 _SIZES = {None: 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
     f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)
 }
+_SURELY_MS = 30.0  # s: nobody asks for a latency so long without its unit
 _QUANTILE = re.compile(r"(?P<prefix>ttft_|itl_)?p(?P<percent>\d{1,2}(?:\.\d+)?|99\d+)")
 
 
@@ -101,10 +103,13 @@ def quantile_name(quantile: float) -> str:
     return f"p{quantile * 100:.6g}"
 
 
-def _parse_bound(text: str) -> float:
-    """Seconds of a latency bound as a person writes it: 100 would be read as ms by one, as s by another."""
+def _parse_bound(text: str, bare_below: float = 0.0) -> float:
+    """Seconds of a latency bound as a person writes it: 100 would be read as ms by one, as s by another.
+
+    `bare_below`: numbers without a unit are seconds up to here.
+    """
     bare = text.strip()
-    if bare.replace(".", "", 1).isdecimal():
+    if bare.replace(".", "", 1).isdecimal() and float(bare) >= bare_below:
         raise ValueError(f"'{bare}' has no unit: write {bare}ms or {bare}s")
     return parse_duration(text)
 
@@ -112,7 +117,8 @@ def _parse_bound(text: str) -> float:
 def parse_slo(terms: list[str], default_error_ratio: float = 0.001, *, bare_seconds: bool = False) -> Slo:
     """An objective from terms such as `p95=150ms`, `ttft_p95=300ms`, `itl_p95=50ms`, `error_ratio=0.1%`.
 
-    `bare_seconds`: a bound without a unit is in seconds, as everywhere in the API; else it is a mistake.
+    `bare_seconds`: a bound without a unit is in seconds, as everywhere in the API, unless it is so high that
+    ms were meant; else it is a mistake.
 
     Raises:
         ValueError: names the term that is wrong.
@@ -121,7 +127,7 @@ def parse_slo(terms: list[str], default_error_ratio: float = 0.001, *, bare_seco
     ttft: list[LatencyBound] = []
     itl: list[LatencyBound] = []
     error_ratio = default_error_ratio
-    bound = parse_duration if bare_seconds else _parse_bound
+    bound = partial(_parse_bound, bare_below=_SURELY_MS if bare_seconds else 0.0)
     for term in terms:
         name, separator, value = term.partition("=")
         name = name.strip()

@@ -52,6 +52,19 @@ def test_a_mistake_names_its_line(text, words) -> None:
     assert caught.value.message.startswith("advisor.yaml:6: targets.0.requests.0")
 
 
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [
+        ({"path": "/"}, "GET"),
+        ({"path": "/", "payload": {"file": "body.json"}}, "POST"),
+        ({"path": "/", "method": "post"}, "POST"),
+        ({"path": "/", "method": "PUT", "payload": {"file": "body.json"}}, "PUT"),
+    ],
+)
+def test_without_a_body_nothing_is_posted(given, method) -> None:
+    assert RequestSettings.model_validate(given).method == method
+
+
 def test_files_of_sizes_are_looked_for_beside_the_configuration(tmp_path) -> None:
     text = "{path: /p, payload: {schema: s.json, sizes: {/rows: {jsonl: seen.jsonl}}}}"
     (tmp_path / "a.yaml").write_text(FILE.format(request=text))

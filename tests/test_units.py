@@ -171,6 +171,8 @@ def test_an_objective_is_amended_by_name():
 def test_a_plain_number_is_in_seconds_only_where_that_is_agreed():
     base = parse_slo(["p95=150ms", "p99=300ms"])
     assert amend_slo(base, ["p95=0.1"], bare_seconds=True) == parse_slo(["p95=100ms", "p99=300ms"])
+    with pytest.raises(ValueError, match="'150' has no unit: write 150ms or 150s"):
+        amend_slo(base, ["p95=150"], bare_seconds=True)
     with pytest.raises(ValueError, match="has no unit: write 0"):
         amend_slo(base, ["p95=0.1"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -191,7 +191,8 @@ class AccuracySettings(Settings):
 
 
 class RequestSettings(Settings):
-    """One kind of request. `expect` is a status (`200`), a class (`4xx`) or None for 2xx and 3xx.
+    """One kind of request. `method` is POST where there is a payload, else GET. `expect` is a status (`200`),
+    a class (`4xx`) or None for 2xx and 3xx.
 
     `within`: how fast a request that should be refused is; without it, the objective's tightest bound.
     """
@@ -206,6 +207,13 @@ class RequestSettings(Settings):
     accuracy: AccuracySettings | None = None
     weight: float = Field(default=1.0, gt=0, lt=math.inf)
     headers: dict[str, Text] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "method" not in given and not given.get("payload"):
+            return {**given, "method": "GET"}
+        return given
 
     @field_validator("path")
     @classmethod
