@@ -16,7 +16,7 @@ from advisor.service.bus import News, RunEvent
 from advisor.units import format_rate, format_seconds
 
 _NO_ONE_RATE = {"ramp", "replay", "volley"}
-_SEARCHES = {"capacity", "stress", "scalability"}
+_SEARCHES = {"capacity", "scalability"}
 _SHORTEST = 0.5  # s; the rest that ends a stage, divided by less, would show as a rate that never was
 _PLAIN_EVERY = 5.0  # s of the run between two plain lines
 
@@ -185,7 +185,7 @@ class PlainWatcher:
         sentence = self._view.apply(event)
         if sentence:
             self._print(sentence)
-        if event.kind is News.SECOND and self._view.elapsed >= self._next:
+        if event.kind is News.SECOND and self._view.elapsed >= self._next and not _is_a_rest(event.data):
             self._next = self._view.elapsed + _PLAIN_EVERY
             self._print(f"  {self._view.stage}: {self._view.figures()}")
 

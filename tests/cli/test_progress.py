@@ -56,7 +56,15 @@ def test_plain_lines_tell_the_stages_and_every_few_seconds():
     assert len(lines) == 6
 
 
-@pytest.mark.parametrize(("scenario", "left"), [("capacity", 55.0), ("load", 6.0)])
+def test_a_rest_that_ends_a_stage_has_no_line_of_its_own():
+    out = io.StringIO()
+    shown = PlainWatcher(Console(file=out, width=200))
+    for start, end in ((4.0, 5.0), (10.0, 10.02)):
+        shown.show(RunEvent(1, News.SECOND, "abc", 0.0, {"start": start, "end": end, "completed_rps": 9.0}))
+    assert out.getvalue().count("completed") == 1
+
+
+@pytest.mark.parametrize(("scenario", "left"), [("capacity", 55.0), ("load", 6.0), ("stress", 6.0)])
 def test_what_is_left_of_a_search_is_its_budget_and_else_its_stage(scenario, left):
     view = RunView()
     for event in list(events(scenario=scenario))[:10]:

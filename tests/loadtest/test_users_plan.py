@@ -51,7 +51,7 @@ def test_users_stay_from_stage_to_stage_and_leave_after_the_last(scenario: str, 
     assert {stage.arrivals for stage in stages} == {Arrivals.USERS}
     assert {stage.rate for stage in stages} == {2.0}
     assert [stage.drain > 0 for stage in stages] == [False] * (len(users) - 1) + [True]
-    assert reason == f"all {len(users)} stages are done"
+    assert reason == ("its stage is done" if len(users) == 1 else f"all {len(users)} stages are done")
 
 
 def test_a_locustfile_that_ends_its_test_ends_the_run() -> None:

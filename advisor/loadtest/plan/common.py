@@ -51,6 +51,11 @@ def elapsed(history: Sequence[StageResult]) -> float:
     return max((last_moment(result) for result in history), default=0.0)
 
 
+def all_done(stages: int) -> str:
+    """Why a plan of fixed stages ended."""
+    return "its stage is done" if stages == 1 else f"all {stages} stages are done"
+
+
 def patience(history: Sequence[StageResult], caps: Caps, seconds: float = 0.0) -> float:
     """Seconds to wait for the last answers of a stage of `seconds`: never more than the run has left."""
     return max(min(60.0, caps.seconds - elapsed(history) - seconds), 1.0)

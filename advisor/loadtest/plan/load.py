@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, steady_arrivals
+from advisor.loadtest.plan.common import all_done, elapsed, steady_arrivals
 from advisor.loadtest.protocol import Caps
 
 
@@ -26,7 +26,7 @@ class LoadPlan:
         rates = list(dict.fromkeys(min(value, self.caps.rate) for value in self.rates))
         done = len(history)
         if done == len(rates):
-            return Stop(f"all {done} stages are done")
+            return Stop(all_done(done))
         left = self.caps.seconds - elapsed(history)
         if left < min(self.seconds, 5.0):
             return Stop(f"the budget of {self.caps.seconds:g} s ended after {done} of {len(rates)} stages")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.domain import Arrivals, Stage, StageResult, Stop
-from advisor.loadtest.plan.common import elapsed, ended_early
+from advisor.loadtest.plan.common import all_done, elapsed, ended_early
 from advisor.loadtest.protocol import Caps
 
 FINDING = "locustfile"  # among the findings: what its listeners said at the end
@@ -37,7 +37,7 @@ class UsersPlan:
                 f"test, or they exceeded the cap of {self.caps.rate:g}/s"
             )
         if done == len(self.levels):
-            return Stop(f"all {done} stages are done")
+            return Stop(all_done(done))
         left = self.caps.seconds - elapsed(history)
         if left < 1.0:
             return Stop(

@@ -33,7 +33,7 @@ function open(root, { run, target }, over) {
   streams.set(run, { stage: "starting", errors });
   const on = (kind, handle) => source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
   on("started", (data) => { // of a search the budget is all that is known
-    search = ["capacity", "stress"].includes(data.scenario);
+    search = ["capacity", "scalability"].includes(data.scenario);
     length = data.budget;
   });
   on("stage_start", (data) => {
