@@ -23,6 +23,7 @@ from rich.text import Text
 
 from advisor.demo.processes import free_port, server
 from advisor.errors import AdvisorError
+from advisor.outputs.findings import finding_rows
 from advisor.service.bus import News, RunEvent
 
 TARGET = "heart-disease"
@@ -202,11 +203,14 @@ def show_run(console: Console, run: dict[str, Any]) -> None:
             Text.assemble(
                 "capacity: ",
                 (f"{capacity['rps']:.1f} req/s", "bold"),
-                f" ({low:.1f} to {high:.1f} with 90 % confidence), limited by {capacity['limited_by']}",
-            )
+                f" ({low:.1f} to {high:.1f} with 90 % confidence). {capacity['why']}",
+            ),
+            soft_wrap=True,
         )
     elif run.get("refusal"):
         console.print(Text(f"no capacity: {run['refusal']['reason']}"), soft_wrap=True)
+    for name, value in finding_rows(str(run["scenario"]), run["findings"]):
+        console.print(Text(f"{name}: {value}"), soft_wrap=True)
 
 
 def show_advice(console: Console, client: httpx.Client) -> None:

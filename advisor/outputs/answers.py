@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from advisor.domain import Run
 from advisor.loadtest.answers.agreement import agreements
 from advisor.loadtest.findings.refusals import FINDING
 from advisor.units import format_seconds
 
 
-def answer_rows(run: Run) -> Iterator[tuple[str, str]]:
+def answer_rows(findings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A row for each kind that should be refused, and for each whose answers were compared."""
-    refused: Any = run.findings.get(FINDING, ())
+    refused: Any = findings.get(FINDING, ())
     for row in refused:
         p95 = "" if row["p95_seconds"] is None else f", p95 {format_seconds(row['p95_seconds'])}"
         others = [
@@ -22,7 +21,7 @@ def answer_rows(run: Run) -> Iterator[tuple[str, str]]:
             if row[key]
         ]
         yield row["kind"], ", ".join([f"{row['refused']} of {row['requests']} refused{p95}", *others])
-    found = agreements(run.findings)
+    found = agreements(findings)
     for kind in dict.fromkeys(agreement.kind for agreement in found):
         own = [agreement for agreement in found if agreement.kind == kind]
         worst = min(own, key=lambda agreement: agreement.interval[1])

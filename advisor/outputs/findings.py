@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from advisor.domain import Run
 from advisor.units import format_rate, format_seconds, format_share, quantile_name
 
 Found = Mapping[str, Any]
 Rows = Iterator[tuple[str, str]]
 
 
-def finding_rows(run: Run) -> Rows:
-    """The numbers of the run's scenario, how the target was changed, and warnings."""
-    found: Found = run.findings
-    key, words = _SCENARIOS.get(run.scenario, ("", None))
+def finding_rows(scenario: str, found: Found) -> Rows:
+    """The numbers of a run's scenario, how the target was changed, and warnings; `found` are its findings."""
+    key, words = _SCENARIOS.get(scenario, ("", None))
     if words is not None and key in found:
         yield from words(found)
     for change in found.get("changes", ()):

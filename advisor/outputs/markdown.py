@@ -104,7 +104,7 @@ def run_markdown(run: Run) -> str:
         lines += [f"No capacity: {run.capacity.reason}", ""]
     if run.verdict is not None and run.verdict.reasons:
         lines += [*(f"- {reason}" for reason in run.verdict.reasons), ""]
-    found_rows = (*finding_rows(run), *answer_rows(run))
+    found_rows = (*finding_rows(run.scenario, run.findings), *answer_rows(run.findings))
     rows = [f"| {name} | {cell(value)} |" for name, value in found_rows]
     found = ["| found | |", "|---|---|", *rows, ""] if rows else []
     return "\n".join([*lines, *found, *stage_lines(run), ""])

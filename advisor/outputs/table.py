@@ -101,7 +101,7 @@ def run_table(run: Run) -> RenderableType:
         table.add_row("capacity", f"[yellow]none:[/] {escape(run.capacity.reason)}")
         if run.capacity.at_least is not None:
             table.add_row("at least", f"{run.capacity.at_least:.4g} req/s")
-    for name, value in (*finding_rows(run), *answer_rows(run)):
+    for name, value in (*finding_rows(run.scenario, run.findings), *answer_rows(run.findings)):
         table.add_row(name, escape(value))
     title = Text(f"{run.target}: {run.scenario}", style="bold")
     documents = [stage_document(stage, run.slo) for stage in run.stages]

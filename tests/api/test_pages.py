@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 import pytest
@@ -13,6 +13,8 @@ from advisor.api.app import create_app
 from advisor.api.security import COOKIE, Access
 from advisor.service.app import Advisor
 from advisor.settings import AdvisorSettings
+from advisor.store import Store
+from tests.api.test_report import run, stage
 
 TARGET = {
     "name": "heart",
@@ -23,9 +25,9 @@ TARGET = {
 
 
 @contextmanager
-def asking(folder):
+def asking(folder, target=TARGET):
     """GET with an access of its own; the status and the text."""
-    settings = AdvisorSettings.model_validate({"store": f"sqlite:///{folder}/a.db", "targets": [TARGET]})
+    settings = AdvisorSettings.model_validate({"store": f"sqlite:///{folder}/a.db", "targets": [target]})
     advisor = Advisor(settings)
 
     async def fetch(path, access, cookie):
@@ -70,6 +72,28 @@ def test_a_stranger_is_asked_to_sign_in_and_told_nothing(ask, path):
     assert status == 401
     assert "Sign in" in html
     assert "heart" not in html
+
+
+def test_the_page_of_a_run_tells_what_it_found_and_how_requests_failed(tmp_path):
+    found = {
+        "seconds": 600.0, "requests": 6000, "error_ratio": 0.001, "quantile": 0.95, "latency": None,
+        "memory": None,
+    }  # fmt: skip
+    with asking(tmp_path) as ask:
+        with closing(Store(f"sqlite:///{tmp_path}/a.db")) as store:
+            store.runs.add(run(stage("soak", 20, 10, 0.0, failing=3), scenario="soak", findings=found))
+        status, html = ask("/runs/r-now/page.html")
+    assert status == 200
+    assert "<td>10 min, 6000 requests, errors 0.1 %</td>" in html
+    assert "3 server error" in html
+
+
+@pytest.mark.parametrize(("payload", "kind"), [({}, "requests"), ({"locustfile": "users.py"}, "users")])
+def test_a_run_is_started_with_a_rate_or_with_users_as_the_target_is_loaded(tmp_path, payload, kind):
+    requests = [{"payload": payload}] if payload else [{}]
+    with asking(tmp_path, {**TARGET, "requests": requests}) as ask:
+        for path in ("/", "/targets/heart/page.html"):
+            assert f'data-target="heart" data-kind="{kind}"' in ask(path)[1]
 
 
 def test_a_store_that_fails_is_told_on_the_page(tmp_path):

@@ -25,6 +25,7 @@ from advisor.api.web.glance import Glance, State, glance
 from advisor.api.web.report import stored_report
 from advisor.domain import Capacity, Recommendation, Run, RunStatus
 from advisor.errors import NotFound
+from advisor.outputs.answers import answer_rows
 from advisor.outputs.documents import (
     StageDocument,
     curve_documents,
@@ -32,6 +33,7 @@ from advisor.outputs.documents import (
     run_document,
     stored_stage_document,
 )
+from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import slo_words
 
 _SECURITY = {
@@ -105,7 +107,14 @@ async def index(request: Request, advisor: AdvisorDep, role: RoleDep) -> HTMLRes
         for advice in advices
     ]
     states = {state: sum(target["glance"].state is state for target in targets) for state in State}
-    return _html("index.html", request, targets=targets, states=states, runs=[_shown(run) for run in newest])
+    return _html(
+        "index.html",
+        request,
+        targets=targets,
+        states=states,
+        runs=[_shown(run) for run in newest],
+        of_users={target.name for target in advisor.settings.targets if target.locustfile},
+    )
 
 
 @router.get("/targets/{name}/page.html")
@@ -194,6 +203,7 @@ async def run_page(run_id: str, request: Request, advisor: AdvisorDep, role: Rol
         running=running,
         document=document,
         objective=slo_words(run.slo),
+        findings=[*finding_rows(run.scenario, run.findings), *answer_rows(run.findings)],
         # How many replicas share the load is known at the end.
         chart=None if running else render.capacity_chart(capacity, run.slo, run, document.stages),
     )

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from advisor.api.web.charts import Curve, Mark, latency_chart
 from advisor.capacity.knee import knee
 from advisor.domain import Capacity, Run, Slo
+from advisor.loadtest.statuses import failure_words
 from advisor.outputs.documents import StageDocument
 from advisor.outputs.run_gauges import measured
 from advisor.units import format_seconds, quantile_name
@@ -150,7 +151,7 @@ def _make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (figure, rate, seconds, percent, clock, ago, ago_at, time_of_day, words)
+    filters = (figure, rate, seconds, percent, clock, ago, ago_at, time_of_day, words, failure_words)
     environment.filters.update({function.__name__: function for function in filters})
     return environment
 

@@ -91,7 +91,7 @@ def report_page(
         agreements=[(found, _STATUS[found.status]) for found in agreements(run.findings)],
         refusals=document.findings.get(REFUSALS, ()),
         refused=[_shown(h) for h in wrong],
-        findings=list(finding_rows(run)),
+        findings=list(finding_rows(run.scenario, run.findings)),
         environment=list(_environment(run)),
         before=_before(run, document, *before) if before else None,
     )

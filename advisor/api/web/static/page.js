@@ -121,6 +121,8 @@ const actions = {
     dialog.querySelector("form").reset();
     dialog.querySelector(".error").textContent = "";
     dialog.querySelector("[data-field=target]").textContent = dialog.dataset.target = button.dataset.target;
+    dialog.dataset.kind = button.dataset.kind;
+    if (button.dataset.kind === "users") dialog.querySelector("select").value = "load"; // a search needs requests
     fit(dialog);
     dialog.showModal();
   },
@@ -143,11 +145,12 @@ const actions = {
   },
 };
 
-// Only the fields that the scenario knows.
+// Only the fields that the scenario knows, and that the target's load has: requests at a rate, or users.
 function fit(dialog) {
   const scenario = dialog.querySelector("select").value;
   for (const label of dialog.querySelectorAll("[data-for]")) {
-    label.hidden = !label.dataset.for.split(" ").includes(scenario);
+    const other = label.dataset.of && label.dataset.of !== dialog.dataset.kind;
+    label.hidden = other || !label.dataset.for.split(" ").includes(scenario);
   }
 }
 
