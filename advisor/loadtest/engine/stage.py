@@ -67,6 +67,8 @@ class StageRun:
 
     def run(self) -> StageEnd:
         """Blocks the calling greenlet until the stage is over."""
+        if self._stage.arrivals is Arrivals.VOLLEY and self._workers.reuse:
+            self._due = self._as_many_as_connect()
         telling = Telling(self._stage, self._workers, self._tell, self._epoch)
         self._begin = telling.begin
         self._until = min(self._begin + self._stage.seconds, self._latest_end)
@@ -112,6 +114,11 @@ class StageRun:
                 workers.dispatch(due, next(self._requests))
                 if judge is not None and (reason := judge.sent(workers.in_flight, _now())):
                     self._stop(reason)
+
+    def _as_many_as_connect(self) -> Iterator[list[float]]:
+        due = [offset for chunk in self._due for offset in chunk]
+        connected = self._workers.open_ahead(len(due), lambda: not self._reason)
+        return iter([due[: connected or len(due)]])  # where none stays open, each brings its own
 
     def _one_by_one(self) -> None:
         count, due = 0, self._begin

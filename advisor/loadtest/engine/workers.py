@@ -24,6 +24,10 @@ from advisor.loadtest.protocol import Connections, Setup, Told
 from advisor.loadtest.statuses import outcome_of
 
 _STALE_SECONDS = 0.5  # a close that crossed our request arrives within a round trip
+_OPEN_SECONDS = 0.9  # a SYN that found the listen queue full comes again after 1 s
+_OPEN_AT_ONCE = 3  # the shortest listen queues in use hold six: the last few may still be in it
+_OPEN_TURN = 0.005  # s in which a server that is not busy takes them out of it
+_FRUITLESS = 2  # turns in a row: it takes no more
 _IDLE_SECONDS = 15.0  # connections left over from a burst hold slots of the server
 _REAP_SECONDS = 0.02
 _TELL_SECONDS = 0.05  # between the answers that are told: the comparing must not cost the sending
@@ -57,6 +61,7 @@ class Workers:
         self.columns = Columns()
         self.in_flight = 0
         self.dropped = 0
+        self.opening = 0
         self.on_end: OnEnd | None = None
         self._next_told = 0.0
         # Insertion order is order of deadline, because all requests have the same timeout.
@@ -75,6 +80,26 @@ class Workers:
             self._loop.run_callback(self._idle.pop().greenlet.switch, (intended, wire))
         else:
             _Worker(self, (intended, wire))
+
+    def open_ahead(self, count: int, wanted: Callable[[], bool]) -> int:
+        """Open connections while they are `wanted`, until `count` are idle or the server takes no more.
+
+        Requests that then go at once meet the server's own queue, and not its listen queue, where those
+        beyond its length would lose seconds in retransmissions.
+        """
+        for worker in [worker for worker in self._idle if worker.connection is None]:
+            self._idle.remove(worker)
+            worker.greenlet.kill(block=False)
+        fruitless = 0
+        while wanted() and fruitless < _FRUITLESS and (before := len(self._idle)) < count:
+            self.opening = min(_OPEN_AT_ONCE, count - before)
+            for _ in range(self.opening):
+                _Worker(self, None)
+            gevent.sleep(_OPEN_TURN)
+            while self.opening:
+                gevent.sleep(_OPEN_TURN)
+            fruitless = 0 if len(self._idle) > before else fruitless + 1
+        return len(self._idle)
 
     def cancel(self) -> None:
         """End every request in flight as cancelled, in the loop's next turn."""
@@ -119,7 +144,7 @@ class Workers:
 class _Worker:
     __slots__ = ("connection", "greenlet", "pool", "serial", "since")
 
-    def __init__(self, pool: Workers, job: Job) -> None:
+    def __init__(self, pool: Workers, job: Job | None) -> None:
         self.pool = pool
         self.connection: Connection | None = None
         self.serial = 0  # of the request it carries: an interruption must not hit the next one
@@ -137,17 +162,31 @@ class _Worker:
         if connection is not None:
             connection.close()
 
-    def _live(self, job: Job) -> None:
+    def _live(self, job: Job | None) -> None:
+        """Carry request after request; without a first one, open a connection for it, if that is possible."""
         hub = gevent.get_hub()
         try:
+            if job is None and not self._opened():
+                return
             while True:
-                self._carry(job)
+                if job is not None:
+                    self._carry(job)
                 self.since = _now()
                 self.pool.rest(self)
                 job = self._next_job(hub)
         except Exception:  # noqa: BLE001 - a mistake of ours must not pass for one of the server's
             traceback.print_exc()
             os._exit(70)
+
+    def _opened(self) -> bool:
+        try:
+            with gevent.Timeout(_OPEN_SECONDS, _TimedOutError):
+                self.connection = connect(self.pool.address)
+        except (OSError, _TimedOutError, OutOfResourcesError):
+            return False
+        finally:
+            self.pool.opening -= 1
+        return True
 
     def _next_job(self, hub: gevent.hub.Hub) -> Job:
         while True:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from advisor.domain import Arrivals, Outcome, RampStop, Stage, StageResult
 from advisor.errors import ConfigurationError, NotAllowed, TargetUnreachable
 from advisor.loadtest.client import Engine
 from advisor.loadtest.preflight import preflight
-from advisor.loadtest.protocol import Caps, Choice, Kind, Prepared
+from advisor.loadtest.protocol import Caps, Choice, Kind, Prepared, Setup
 from tests.integration.loadtest.conftest import Server, run, setup_of
 
 pytestmark = pytest.mark.integration
@@ -64,6 +67,37 @@ def test_a_volley_comes_at_once_and_what_exceeds_the_cap_is_dropped(server: Serv
     assert result.dropped == 40
     assert np.ptp(result.log.intended) == 0
     assert result.log.ok.all()
+
+
+class _OneByOne(BaseHTTPRequestHandler):
+    """HTTP/1.0, a connection for each answer, as Python's own server speaks it."""
+
+    def do_GET(self) -> None:
+        time.sleep(0.01)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(("kind", "fewest", "most"), [(ThreadingHTTPServer, 60, 60), (HTTPServer, 4, 12)])
+def test_a_volley_waits_in_the_server_and_not_in_a_short_listen_queue(kind, fewest, most) -> None:
+    """Six connections may wait: sent at once, most of sixty would be lost, and come again after a second."""
+    server = kind(("127.0.0.1", 0), _OneByOne)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        kinds = (Kind("predict", "GET", (Prepared("/"),)),)
+        setup = Setup(f"http://127.0.0.1:{server.server_port}", kinds, caps=Caps(1000, 500, 60))
+        [result], _ = run(setup, Stage("v", Arrivals.VOLLEY, 1, count=60, drain=20))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert fewest <= len(result.log) <= most
+    assert result.log.ok.all()
+    assert np.ptp(result.log.intended) == 0
+    assert result.log.latency.max() < 1
 
 
 def test_a_ramp_ends_past_the_knee_and_not_by_the_clock(server: Server) -> None:
