@@ -11,34 +11,43 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
-COPY exporters exporters
-# Without the advisor: the sidecar's image has the sidecar's code and libraries alone.
-RUN mkdir advisor dashboards && touch advisor/__init__.py dashboards/__init__.py
+# Libraries first, with packages that are empty: a change of the code does not fetch them again. Each image then gets the
+# code that it runs, and no more.
+RUN mkdir advisor dashboards exporters && touch advisor/__init__.py dashboards/__init__.py exporters/__init__.py
 
 FROM build AS build-exporter
-RUN pip install . && pip uninstall --yes pip setuptools
+RUN pip install . && rm -r build
+COPY exporters exporters
+RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
 
 FROM build AS build-advisor
+RUN pip install '.[advisor,postgres,kubernetes,dashboards]' && rm -r build
+COPY exporters exporters
 COPY advisor advisor
 COPY dashboards dashboards
-RUN pip install '.[advisor,postgres,kubernetes,dashboards]'
+RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
 
 FROM build AS build-loadgen
+RUN pip install '.[advisor]' && rm -r build
+COPY exporters exporters
 COPY advisor advisor
-RUN pip install '.[advisor]'
+RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
 
 FROM build AS build-demo-model
+RUN pip install '.[demo]' 'fastapi>=0.135' 'uvicorn>=0.34' && rm -r build
+COPY exporters exporters
 COPY advisor advisor
-RUN pip install '.[demo]' 'fastapi>=0.135' 'uvicorn>=0.34'
+RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
 
 FROM ${PYTHON} AS base
+RUN groupadd --gid 10001 advisor && \
+    useradd --uid 10001 --gid 10001 --create-home --home-dir /var/lib/advisor advisor
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version=${VERSION} \
       org.opencontainers.image.revision=${REVISION} \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.vendor="Capacity Advisor developers"
-RUN useradd --uid 10001 --create-home --home-dir /var/lib/advisor advisor
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/lib/advisor
 USER 10001:10001
