@@ -179,15 +179,16 @@ def clip(found: Capacity, seen: Seen, *, metastable: bool = False) -> tuple[floa
     contradicts.
 
     A failed stage lowers it only where no disturbance explains it and no higher stage met the objective. One
-    that held raises it, but minutes say little of a `metastable` server, and on a disturbed machine only what
-    lies beyond the interval.
+    that held raises it, but minutes say little of a `metastable` server, and on a disturbed machine the stage
+    may have met it between two spells: it speaks of the undisturbed capacity.
     """
     rps, disturbed = found.rps, found.disturbance is not None
-    believed = found.interval[1] if disturbed else rps
+    believed = (found.undisturbed_rps or rps) if disturbed else rps
     if seen.met is not None and believed < seen.met and not metastable:
-        return seen.met, (
+        quiet = f", where {believed:.4g} were thought to be the most between two spells" if disturbed else ""
+        return rps * seen.met / believed, (
             f"the estimate of {rps:.4g} req/s was raised: a stage at {seen.met:.4g} req/s met the objective "
-            "by itself"
+            f"by itself{quiet}"
         )
     contradicted = seen.violated is not None and rps > seen.violated
     if seen.violated is not None and contradicted and not disturbed and (seen.met or 0.0) < seen.violated:

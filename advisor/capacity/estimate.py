@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from advisor.capacity import bottleneck
 from advisor.capacity.admission import recommend_admission
 from advisor.capacity.agreement import (
@@ -36,8 +38,11 @@ from advisor.domain import (
     StageResult,
     Window,
 )
+from advisor.units import format_seconds
 
 _FARTHEST = 2.0  # times the top load
+WIDEST = float(np.log(3.0)) / 2  # ln units to either side: beyond a factor of three it is no capacity
+_SPELLS = 3.0  # expected ones, of which a run meets none in 1 of 20 cases (Poisson)
 _NOTABLE = 0.03  # a smaller move is sampling noise, no warning
 
 
@@ -161,6 +166,9 @@ def estimate_with_model(
         metastable = found.model.best_in_flight is not None
         answer = from_identification(found, regression, demand, stages, context)
         answer = _finish(answer, seen, metastable=metastable)
+        refused = too_wide(answer, WIDEST, seen.met)
+        if refused is not None:
+            return Estimated(refused)
         return Estimated(with_admission(answer, found.model, slo, seed), found.model)
     changed = inverted(stages, slo)
     hopeless = not held_somewhere(stages, slo)
@@ -175,7 +183,8 @@ def estimate_with_model(
         return Estimated(Refusal(_with(reason, changed), at_least, infeasible))
     if not regression.estimate.bracketed:
         return Estimated(Refusal(_with(found.reason, changed), at_least=seen.met or found.at_least))
-    return Estimated(_finish(from_regression(regression, found, stages, context), seen))
+    answer = _finish(from_regression(regression, found, stages, context), seen)
+    return Estimated(too_wide(answer, WIDEST, seen.met) or answer)
 
 
 def _contradicted(found: Refusal) -> Refusal:
@@ -198,6 +207,24 @@ def too_far(rps: float, top: float, at_least: float | None) -> Refusal | None:
     return Refusal(
         f"the fit would end at {rps:.4g} req/s, but no more than {top:.4g} req/s were seen: "
         f"beyond {_FARTHEST:.3g} times that nothing is claimed, test with more load",
+        at_least=at_least,
+    )
+
+
+def too_wide(found: Capacity, widest: float, at_least: float | None) -> Refusal | None:
+    """Beyond `widest` (ln units) to either side an interval says too little to act on; None up to it."""
+    low, high = found.interval
+    if low > 0 and float(np.log(high / low)) <= 2 * widest:
+        return None
+    if found.disturbance is not None:
+        settle = "repeat it on a quieter machine, or for longer"
+    elif found.evidence.source == "production" or found.rps > found.evidence.top_rate:
+        settle = "test with more load"
+    else:
+        settle = f"test for longer near {found.rps:.4g} req/s"
+    return Refusal(
+        f"loads of up to {found.evidence.top_rate:.4g} req/s leave {low:.4g} to {high:.4g} req/s open "
+        f"({found.server}): {settle}",
         at_least=at_least,
     )
 
@@ -231,6 +258,11 @@ def from_identification(
         checks.append(
             f"replay of {len(found.replay.stages)} stages: latency is {found.replay.shift:+.0%} off the "
             f"simulated one; the true server would be further off in {found.replay.probability:.0%} of runs"
+        )
+    if found.disturbance is None:
+        checks.append(
+            f"no slow spell of the machine in {format_seconds(found.seconds)}: those rarer than one in "
+            f"{format_seconds(found.seconds / _SPELLS)} may have been missed"
         )
     rps, interval = found.rps, found.interval
     alternatives: dict[str, float] = {}
@@ -349,7 +381,7 @@ def _finish(capacity: Capacity, seen: Seen, *, metastable: bool = False) -> Capa
         in_flight=capacity.in_flight * share if capacity.in_flight is not None else None,
         cpu_cores=_scaled(capacity, share),
         saturation_rps=max(capacity.saturation_rps, rps) if capacity.saturation_rps is not None else None,
-        undisturbed_rps=max(capacity.undisturbed_rps, rps) if capacity.undisturbed_rps is not None else None,
+        undisturbed_rps=capacity.undisturbed_rps * share if capacity.undisturbed_rps is not None else None,
         curve=tuple(point.at(share) for point in capacity.curve),
         evidence=evidence,
         warnings=warnings,

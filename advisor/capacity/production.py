@@ -12,12 +12,14 @@ import numpy as np
 
 from advisor.capacity.conditions import engine_slots
 from advisor.capacity.estimate import (
+    WIDEST,
     Context,
     Estimated,
     from_identification,
     from_regression,
     known,
     too_far,
+    too_wide,
     with_admission,
 )
 from advisor.capacity.identification import Identification, identify, solve
@@ -34,7 +36,7 @@ from advisor.capacity.traffic import FEWEST
 from advisor.domain import Arrivals, Capacity, Refusal, RequestLog, Slo, Stage, StageResult, Window
 from advisor.loadtest.verdict.direct import Direct, share_bounds, stage_status
 
-_WIDEST = 0.3  # ln units to either side: a wider interval is no capacity
+_WIDEST = 0.3  # ln units to either side: a wider interval of events alone is no capacity
 _REQUESTS = 40_000  # virtual ones
 _REQUESTS_A_SPAN = 1000
 _MOST_SPANS = 40
@@ -70,17 +72,15 @@ def estimate_production(
         if refused is not None:
             return Estimated(_with_held(refused, windows, slo, log))
         answer = from_identification(found, regression, demand, (), context)
-        low, high = answer.interval
-        if np.log(high / low) > 2 * _WIDEST:
-            reason = (
-                f"traffic of up to {found.top_rate:.4g} req/s leaves {low:.4g} to {high:.4g} req/s open "
-                f"({found.description}): test with more load"
-            )
-            return Estimated(_with_held(Refusal(reason), windows, slo, log))
+        refused = too_wide(answer, _WIDEST, None)
+        if refused is not None:
+            return Estimated(_with_held(refused, windows, slo, log))
         answer = with_admission(_with_unseen_limit(answer, found, slo, seed), found.model, slo, seed)
         return Estimated(answer, found.model)
     if isinstance(regression, Regression):
-        return Estimated(from_regression(regression, found, (), context))
+        answer = from_regression(regression, found, (), context)
+        refused = too_wide(answer, WIDEST, None)
+        return Estimated(answer if refused is None else _with_held(refused, windows, slo, log))
     refused = regression if found is None else _both(found, regression, windows)
     return Estimated(_with_held(refused, windows, slo, log))
 

@@ -14,7 +14,15 @@ from advisor.capacity.agreement import (
     inverted,
     moved_by_replay,
 )
-from advisor.capacity.estimate import Context, Quick, estimate, from_identification, quick_estimate
+from advisor.capacity.estimate import (
+    WIDEST,
+    Context,
+    Quick,
+    estimate,
+    from_identification,
+    quick_estimate,
+    too_wide,
+)
 from advisor.capacity.identification import Replay, ReplayedStage, identify
 from advisor.capacity.regression import Estimate, regress_stages
 from advisor.domain import (
@@ -61,6 +69,7 @@ def test_a_queue_with_a_closed_form_is_found_with_its_cause_and_its_cpu():
     assert found.alternatives["regression"] == pytest.approx(found.rps, rel=0.1)
     assert any("replay of" in check for check in found.evidence.checks)
     assert any("regression brackets the knee" in check for check in found.evidence.checks)
+    assert any("no slow spell of the machine in" in check for check in found.evidence.checks)
     assert (found.evidence.run_id, found.evidence.measured_at) == ("r1", 5.0)
 
 
@@ -134,8 +143,8 @@ def test_long_stages_answer_by_themselves():
         (Seen(None, None), False, 100, None),
         (Seen(90, 110), False, 100, None),
         (Seen(120, None), False, 120, "raised"),
-        (Seen(120, None), True, 100, None),  # it may have met a quiet spell
-        (Seen(130, None), True, 130, "raised"),
+        (Seen(140, None), True, 100, None),  # it may have run between two spells
+        (Seen(165, None), True, 110, "where 150 were thought to be the most between two spells"),
         (Seen(None, 80), False, 80, "lowered"),
         (Seen(None, 80), True, 100, None),  # the machine's spell explains the failed stage
         (Seen(95, 80), False, 100, None),  # the stages contradict each other
@@ -144,10 +153,16 @@ def test_long_stages_answer_by_themselves():
 def test_no_estimate_contradicts_a_stage(seen, disturbed, expected, word):
     disturbance = Disturbance(0.1, 1.5) if disturbed else None
     found = Capacity(
-        100.0, (80.0, 125.0), Limit.WORKERS, "identification", Evidence(1, 1.0, 1.0), disturbance=disturbance
+        100.0,
+        (80.0, 125.0),
+        Limit.WORKERS,
+        "identification",
+        Evidence(1, 1.0, 1.0),
+        disturbance=disturbance,
+        undisturbed_rps=150.0 if disturbed else 100.0,
     )
     rps, sentence = clip(found, seen)
-    assert rps == expected
+    assert rps == pytest.approx(expected)
     assert (sentence is None) if word is None else (word in sentence)
 
 
@@ -155,6 +170,39 @@ def test_minutes_of_a_server_that_may_stay_slow_raise_nothing():
     found = Capacity(100.0, (95.0, 105.0), Limit.CONTENTION, "identification", Evidence(1, 1.0, 1.0))
     assert clip(found, Seen(130.0, None)) != (100.0, None)
     assert clip(found, Seen(130.0, None), metastable=True) == (100.0, None)
+
+
+@pytest.mark.parametrize(
+    ("high", "more", "settle"),
+    [
+        (299.0, {}, None),
+        (301.0, {}, "test for longer near 150 req/s"),
+        (301.0, {"evidence": Evidence(1, 1.0, 120.0)}, "test with more load"),
+        (301.0, {"evidence": Evidence(1, 1.0, 200.0, source="production")}, "test with more load"),
+        (301.0, {"disturbance": Disturbance(0.1, 1.5)}, "repeat it on a quieter machine"),
+    ],
+)
+def test_an_interval_wider_than_a_factor_of_three_is_no_answer(high, more, settle):
+    found = Capacity(150.0, (100.0, high), Limit.WORKERS, "identification", Evidence(1, 1.0, 200.0))
+    refused = too_wide(replace(found, **more), WIDEST, 90.0)
+    if settle is None:
+        assert refused is None
+    else:
+        assert f"leave 100 to {high:.4g} req/s open" in refused.reason
+        assert settle in refused.reason
+        assert refused.at_least == 90.0
+
+
+def test_a_run_that_leaves_a_factor_of_three_open_is_refused():
+    """Seconds below the knee of a server whose requests slow each other down."""
+    server = draw("contention", 5)
+    run = Experiment(server, seed=1)
+    run.run(Stage("single", Arrivals.SINGLE, 3.0))
+    for share in (0.4, 0.6, 0.5):
+        run.run(Stage("knee", Arrivals.POISSON, 4.0, share * server.top))
+    found = estimate(run.history, Slo((LatencyBound(0.95, 6 * unloaded(server)),)))
+    assert isinstance(found, Refusal)
+    assert "req/s open" in found.reason
 
 
 def test_the_regression_is_weighed_in_unless_minutes_do_not_tell():

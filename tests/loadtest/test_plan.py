@@ -286,6 +286,7 @@ def test_a_wide_interval_at_the_end_says_how_many_requests_are_missing():
         return Fit(20.0, (10.0, 40.0), 50.0)
 
     _, stop = play(CapacityPlan(slo_of(0.2), unsure, Caps(1000.0, 400, 120.0)), Bench(Server()))
+    assert stop.reason.startswith("20/s (10/s to 40/s) after ")
     assert "± 10 % needs about" in stop.reason
     assert "more requests near 20/s" in stop.reason
 

@@ -35,6 +35,7 @@ CONFIRM = 0.95
 LOWER = 0.93  # after a soak that broke the objective
 STILL = 0.93  # an estimate that has risen further since the soak needs another one
 CLIMB = 1.5  # a knee stage never goes further beyond what was offered so far
+WIDE = 0.5  # an interval (ln units to either side) that no percentage tells
 SHORTEST = 5.0  # s; less is not worth a stage
 MOST_CONFIRMATIONS = 3
 MOST_TOPS = 3
@@ -226,7 +227,9 @@ class CapacityPlan:
         half = half_width(estimate.interval)
         near = self._near(history, estimate)
         spent = format_seconds(elapsed(history))
-        text = f"{format_rate(estimate.rps)} ± {half * 100:.0f} % after {spent} and {near} requests near it"
+        low, high = map(format_rate, estimate.interval)
+        width = f"± {half * 100:.0f} %" if half < WIDE else f"({low} to {high})"
+        text = f"{format_rate(estimate.rps)} {width} after {spent} and {near} requests near it"
         missing = []
         if half > self.precision:
             more = max(math.ceil(max(near, 1) * ((half / self.precision) ** 2 - 1)), 1)
