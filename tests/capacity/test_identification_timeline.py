@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from advisor.capacity.identification.seen import top_rate
 from advisor.capacity.identification.timeline import build, from_log, thinned
 from advisor.domain import Outcome, RequestLog
 from tests.capacity.logs import log_of, poisson
@@ -19,6 +20,14 @@ def test_present_counts_and_event_indices():
     assert timeline.at_departure.tolist() == [2, 5, 4]
     assert timeline.rejected_at.tolist() == [2, 1]
     assert timeline.most_present == 2
+
+
+def test_the_top_rate_of_a_slow_server_is_that_of_its_overload():
+    """Ten requests of 2 s at once are 5/s; asked for 7/s, half of them wait for longer than 6 s."""
+    arrival = np.concatenate([np.arange(5) * 2.0, 10 + np.arange(140) / 7])
+    work = np.full(arrival.size, 2.0)
+    end = kernels.first_in_first_out(arrival, work, 10, -1, NONE, 1.0, NONE, 0.0)
+    assert top_rate(build(arrival, end, NONE)) > 0.5 * 5
 
 
 def test_a_slot_is_free_when_a_departure_meets_an_arrival():

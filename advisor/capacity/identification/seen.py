@@ -75,8 +75,8 @@ def spans_between_idle(timeline: Timeline, parts: int = 6) -> list[Span]:
 
 
 def top_rate(timeline: Timeline) -> float:
-    """Highest arrival rate over 3 s (or 20 median latencies), req/s."""
-    span = max(3.0, 20.0 * float(np.median(timeline.latency)))
+    """Highest arrival rate over 3 s (or 20 latencies without overload: the lowest tenth), req/s."""
+    span = max(3.0, 20.0 * float(np.quantile(timeline.latency, 0.1)))
     inside = np.searchsorted(timeline.arrival, timeline.arrival + span) - np.arange(len(timeline))
     return float(inside.max() / span)
 
