@@ -186,9 +186,10 @@ def _judge(answer: Tried, kind: Kind, prepared: Prepared, url: str) -> None:
     raise PayloadRejected(message, hint=_HINTS.get(answer.status, "check path, method, headers and body"))
 
 
+_CREDENTIALS = "give the credentials: --header 'Authorization: Bearer …', or headers_env in the configuration"
 _HINTS = {
-    401: "give the credentials, e.g. --header 'Authorization: Bearer …'",
-    403: "give the credentials, e.g. --header 'Authorization: Bearer …'",
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
     404: "check the path",
     405: "check the method",
     413: "the body is larger than the server takes",

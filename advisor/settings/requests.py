@@ -192,7 +192,7 @@ class AccuracySettings(Settings):
 
 class RequestSettings(Settings):
     """One kind of request. `method` is POST where there is a payload, else GET. `expect` is a status (`200`),
-    a class (`4xx`) or None for 2xx and 3xx.
+    a class (`4xx`) or None for 2xx and 3xx. `headers_env` names the variable that holds a header's value.
 
     `within`: how fast a request that should be refused is; without it, the objective's tightest bound.
     """
@@ -207,6 +207,7 @@ class RequestSettings(Settings):
     accuracy: AccuracySettings | None = None
     weight: float = Field(default=1.0, gt=0, lt=math.inf)
     headers: dict[str, Text] = Field(default_factory=dict)
+    headers_env: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

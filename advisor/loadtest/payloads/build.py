@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,33 +24,49 @@ async def build_kinds(
     url: str,
     *,
     seed: int = 0,
-    headers: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
     folder: Path | None = None,
     verify_tls: ssl.SSLContext | bool = True,
 ) -> tuple[Kind, ...]:
     """A `Kind` with its pool for each request spec, the same for the same seed.
 
-    `url` is the target's base, for payloads that are described by the target itself; `folder` is where a
-    relative OpenAPI file is looked for (other paths are absolute by then).
+    `url` is the target's base, for payloads that are described by the target itself, which is asked with the
+    headers of the request; `folder` is where a relative OpenAPI file is looked for (other paths are absolute
+    by then).
 
     Raises:
-        ConfigurationError: a file or description is wrong; the message names file, line and key.
+        ConfigurationError: a file or description is wrong, with file, line and key; a variable is not set.
         TargetUnreachable: the description could not be fetched from the target.
     """
-    fetch = Fetch(url, headers or {}, folder, verify_tls=verify_tls)
     kinds = []
     for number, request in enumerate(requests):
         rng = np.random.default_rng([seed, 2, number])
-        kinds.append(await _kind(request, fetch, rng))
+        headers = _headers(request, environment)
+        fetch = Fetch(url, headers, folder, verify_tls=verify_tls)
+        kinds.append(await _kind(request, headers, fetch, rng))
     return tuple(_with_unique_names(kinds))
 
 
-async def _kind(request: RequestSettings, fetch: Fetch, rng: np.random.Generator) -> Kind:
+def _headers(request: RequestSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Those written down, and those whose value is a secret of the environment."""
+    secrets = {}
+    for name, variable in request.headers_env.items():
+        secrets[name] = environment.get(variable, "").strip()
+        if not secrets[name]:
+            raise ConfigurationError(
+                f"header '{name}' of {request.method} {request.path}: {variable} is not set",
+                hint="set it in the environment of the advisor",
+            )
+    return {**request.headers, **secrets}
+
+
+async def _kind(
+    request: RequestSettings, headers: Mapping[str, str], fetch: Fetch, rng: np.random.Generator
+) -> Kind:
     payload = request.payload
-    headers = tuple(request.headers.items())
     invalid = payload is not None and payload.invalid
     pool = await _pool(request, payload, fetch, rng) if payload else (Prepared(request.path),)
-    pool = tuple(dataclasses.replace(p, headers=(*p.headers, *headers)) for p in pool)
+    pool = tuple(dataclasses.replace(p, headers=(*p.headers, *headers.items())) for p in pool)
     name = f"{request.method} {request.path}" + (" invalid" if invalid else "")
     zipf = payload.zipf if payload else None
     in_order = payload is not None and payload.jsonl is not None

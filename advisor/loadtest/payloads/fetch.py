@@ -57,8 +57,10 @@ class Fetch:
                 f"cannot fetch {url}: {error or type(error).__name__}", hint="is the model server running?"
             ) from None
         if answer.status_code != httpx.codes.OK:
+            closed = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
             raise ConfigurationError(
-                f"cannot fetch {url}: status {answer.status_code}", hint="check the path in the payload"
+                f"cannot fetch {url}: status {answer.status_code}",
+                hint="give the credentials as a header" if closed else "check the path in the payload",
             )
         return answer.text
 

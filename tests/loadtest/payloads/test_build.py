@@ -73,7 +73,15 @@ class Target(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        documents = {"/openapi.json": OPENAPI, "/v2/models/net": METADATA, "/health": {}}
+        if self.path == "/private.json" and self.headers["Authorization"] != "Bearer s3":
+            self._answer(401, {})
+            return
+        documents = {
+            "/private.json": OPENAPI,
+            "/openapi.json": OPENAPI,
+            "/v2/models/net": METADATA,
+            "/health": {},
+        }
         document = documents.get(self.path)
         self._answer(200 if document is not None else 404, document)
 
@@ -119,6 +127,18 @@ def test_a_fixed_file_of_any_type(tmp_path) -> None:
     assert b.pool[0].body == bytes(range(256))
     assert b.pool[0].headers == (("Content-Type", "application/octet-stream"),)
     assert (a.method, b.method, b.name) == ("POST", "PUT", "PUT /x")
+
+
+def test_a_secret_header_comes_from_the_environment_and_opens_the_description_too(url) -> None:
+    request = {"path": "/predict", "payload": {"openapi": "/private.json", "pool": 2}}
+    with pytest.raises(ConfigurationError, match="status 401") as closed:
+        build(request, url=url)
+    assert closed.value.hint == "give the credentials as a header"
+    secret = {**request, "headers_env": {"Authorization": "MODEL_AUTH"}}
+    with pytest.raises(ConfigurationError, match="'Authorization' of POST /predict: MODEL_AUTH is not set"):
+        build(secret, url=url, environment={"MODEL_AUTH": " "})
+    [kind] = build(secret, url=url, environment={"MODEL_AUTH": "Bearer s3\n"})
+    assert all(("Authorization", "Bearer s3") in prepared.headers for prepared in kind.pool)
 
 
 def test_json_lines_keep_their_order(tmp_path) -> None:
@@ -308,7 +328,7 @@ def test_chats_stream_and_stay_in_their_ranges() -> None:
 
 
 def test_kinds_that_look_alike_are_told_apart() -> None:
-    assert [k.name for k in build({}, {}, {"path": "/x"})] == ["POST / #1", "POST / #2", "POST /x"]
+    assert [k.name for k in build({}, {}, {"path": "/x"})] == ["GET / #1", "GET / #2", "GET /x"]
 
 
 # ------------------------------------------------------------------------------------------------- preflight
