@@ -46,6 +46,7 @@ from tests.simulator.servers import FAMILIES, OUTSIDE, Server, draw
 from tests.simulator.truth import Truth, capacity, unloaded
 
 FIRST_SEED = 7000
+MISSED = 3.0  # s of slowness: a run that saw less of its machine's spells cannot know them
 MULTIPLES = (2.0, 4.0, 3.0)  # of the unloaded p95: the objectives, in turn
 
 
@@ -68,6 +69,7 @@ class Row:
     fraction: float | None
     cost: float
     words: str
+    slow: float = 0.0  # s of the run in which the machine was slow
 
 
 def run_case(family: str, seed: int, seconds: float) -> Row:
@@ -92,6 +94,7 @@ def run_case(family: str, seed: int, seconds: float) -> Row:
         last_met=_off(_last_met(history, slo), truth.rate),
         fraction=_off(0.7 * max(result.completed_rps or 0.0 for result in history), truth.rate),
         cost=cost,
+        slow=float(experiment.slow),
     )
 
 
@@ -183,11 +186,11 @@ def _case(family: str, seed: int, multiple: float) -> tuple[Server, Slo, Truth]:
     return server, Slo(tuple(LatencyBound(*bound) for bound in bounds)), capacity(server, bounds)
 
 
-def _row(family, seed, server, spent, truth, answer, **methods) -> Row:
+def _row(family, seed, server, spent, truth, answer, **more) -> Row:
     """The product's answer beside what else was asked; `spent`: seconds and requests."""
     known = isinstance(answer, Capacity)
     low, high = answer.interval if known else (np.nan, np.nan)
-    given = {"identified": None, "last_met": None, "fraction": None, **methods}
+    given = {"identified": None, "last_met": None, "fraction": None, **more}
     return Row(
         family=family,
         seed=seed,
@@ -243,7 +246,13 @@ def table(rows: list[Row], baselines: bool = True) -> str:
     groups = [
         (name, [row for row in rows if row.family == name]) for name in dict.fromkeys(r.family for r in rows)
     ]
+    noisy = [row for row in rows if row.family == "noisy"]
+    if noisy and baselines:
+        groups.append(("  with a spell seen", [row for row in noisy if row.slow >= MISSED]))
+        groups.append(("  with none seen", [row for row in noisy if row.slow < MISSED]))
     for name, group in [*groups, ("all", rows)]:
+        if not group:
+            continue
         known = [row for row in group if row.answered is not None]
         covers = np.mean([row.covers for row in known]) if known else float("nan")
         width = np.median([row.half_width for row in known]) if known else float("nan")
@@ -257,6 +266,11 @@ def table(rows: list[Row], baselines: bool = True) -> str:
                 values = [getattr(row, field) for row in group]
                 line += f" {_cell([v for v in values if v is not None]):>18}"
         lines.append(line)
+    covers = [row.covers for row in rows if row.covers is not None]
+    if covers:
+        share = float(np.mean(covers))
+        error = np.sqrt(share * (1 - share) / len(covers))
+        lines.append(f"90 % intervals cover {share:.3f} ± {error:.3f} of {len(covers)} (one standard error)")
     return "\n".join(lines)
 
 
@@ -328,7 +342,7 @@ def main() -> int:
             if rows and kind == "production":
                 print("(no traffic below it shows a limit of the queue; without that family:)")
                 shown = [row for row in rows if row.family != "bounded_queue"]
-                print(table(shown, baselines=False).splitlines()[-1], flush=True)
+                print("\n".join(table(shown, baselines=False).splitlines()[-2:]), flush=True)
     errors = [row.truth_error for rows in kept.values() for row in rows if isinstance(row, Row)]
     middle, worst = 100 * np.median(errors), 100 * max(errors)
     print(f"\nstandard error of the truths: median {middle:.2f} %, worst {worst:.1f} %")

@@ -15,6 +15,7 @@ class Experiment:
         self.jitter = jitter
         self.now = 0.0
         self.history = []
+        self.slow = 0.0  # s in which the server's machine was slow
 
     def run(self, stage):
         """One stage; kept in `history`, and the clock goes on to the end of its drain."""
@@ -38,6 +39,8 @@ class Experiment:
         result = StageResult(stage, self.now, self.now + asked, log)
         self.history.append(result)
         self.now = max(result.end, float(log.end.max()) if len(log) else 0.0) + 0.05
+        if self.server.slow is not None:
+            self.slow += 0.1 * self.server.slow(np.arange(result.start, self.now, 0.1), seed).sum()
         return result
 
     def _simulated(self, sent, seed, rng):

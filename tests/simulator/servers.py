@@ -22,6 +22,7 @@ class Server:
     top: float
     run: Callable[[np.ndarray, int], np.ndarray] = field(repr=False)
     steadiness: float = 1.0  # how many more requests the truth needs
+    slow: Callable[[np.ndarray, int], np.ndarray] | None = field(default=None, repr=False)  # (s, seed) → bool
 
 
 def _streams(seed, count):
@@ -168,17 +169,23 @@ def mixed(rng):
 def noisy(rng):
     c, s, cv = _pick(rng, 1, 2, 4), _log_uniform(rng, 0.015, 0.06), float(rng.uniform(0.2, 0.6))
     factor, share = float(rng.uniform(1.2, 1.8)), float(rng.uniform(0.1, 0.2))
-    pause, every = float(rng.uniform(0.03, 0.06)), 5.0
+    pause, every, spell = float(rng.uniform(0.03, 0.06)), 5.0, 15.0
+
+    def spells(seed):
+        return _streams(seed, 3)[1].random(20_000) < share
 
     def run(arrival, seed):
-        first, second, third = _streams(seed, 3)
+        first, _, third = _streams(seed, 3)
         work = lognormal(first, s, cv, arrival.size)
-        slow = np.where(second.random(20_000) < share, factor, 1.0)
+        slow = np.where(spells(seed), factor, 1.0)
         pauses = np.cumsum(third.exponential(every, 60_000) + 0.2)
-        return kernels.first_in_first_out(arrival, work, c, -1, slow, 15.0, pauses, pause)
+        return kernels.first_in_first_out(arrival, work, c, -1, slow, spell, pauses, pause)
+
+    def slow_at(time, seed):
+        return spells(seed)[(time / spell).astype(int)]
 
     name = f"{c} workers, {s * 1e3:.1f} ms, {share:.0%} of the time ×{factor:.2f}, pauses"
-    return Server("noisy", name, s, c / s, run, steadiness=4.0)
+    return Server("noisy", name, s, c / s, run, steadiness=4.0, slow=slow_at)
 
 
 FAMILIES = {
