@@ -13,6 +13,7 @@ from typing import Any
 
 from advisor.errors import ConfigurationError
 from advisor.inject import ports as choice
+from advisor.inject import shape
 from advisor.inject.ports import Change, ModelPort, Way
 from advisor.inject.sidecar import METRICS_PORT_NAME, NAME, Ports, Sidecar, container, pre_stop
 from advisor.inject.text import Edit, Path, Undo, apply, documents
@@ -20,6 +21,7 @@ from advisor.inject.workloads import (
     TEMPLATES,
     ServicePort,
     Workload,
+    check_shape,
     listed,
     objects,
     refusal,
@@ -54,7 +56,11 @@ def inject(text: str, sidecar: Sidecar, name: str = "stdin") -> Outcome:
     plain = remove(text, name).text
     found = documents(plain, name)
     everything = [(document, place, value) for document in found for place, value in objects(document)]
-    services = [value for _, _, value in everything if value.get("kind") == "Service"]
+    services: list[Mapping[str, Any]] = []
+    for document, place, value in everything:
+        if value.get("kind") == "Service" and refusal(value) is None:
+            check_shape(document, place, value, shape.SERVICE)
+            services.append(value)
     edits: list[Edit] = []
     notes: list[str] = []
     passed_over: list[ConfigurationError] = []

@@ -25,7 +25,17 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class _Words(yaml.BaseLoader):
-    """Scalars as text, but nothing where there is nothing."""
+    """Scalars as text, but nothing where there is nothing; a key stands once: an edit means one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As it is written."""
+        seen = Counter(str(key.value) for key, _ in node.value)
+        for key, _ in node.value:
+            if seen[str(key.value)] > 1:
+                problem = f"the key '{key.value}' stands there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
     def construct_scalar(self, node: yaml.ScalarNode) -> Any:
         """None or text."""
@@ -74,9 +84,9 @@ class Document:
             return None
         return _Words("").construct_document(node)
 
-    def error(self, path: Path, why: str) -> ConfigurationError:
-        """With the file and the line of the nearest thing that is there."""
-        node, line = self.root, self.root.start_mark.line
+    def error(self, path: Path, why: str, mark: yaml.Mark | None = None) -> ConfigurationError:
+        """With the file and the line: of the mark, else of the nearest thing that is there."""
+        node, line = self.root, (mark or self.root.start_mark).line
         for part in path:
             inner = self._child(node, part)
             if inner is None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from advisor.errors import ConfigurationError
+from advisor.inject import shape
 from advisor.inject.ports import other_protocol
 from advisor.inject.text import Document, Path, hint
 
@@ -61,7 +62,7 @@ def objects(document: Document) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     try:
         value = document.value()
     except yaml.MarkedYAMLError as error:  # such as a key that is a list
-        told = document.error((), f"cannot be read: {error.problem}")
+        told = document.error((), f"cannot be read: {error.problem}", error.problem_mark)
         raise ConfigurationError(told.message, hint=hint(document.text)) from None
     if str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
         for position, item in enumerate(value["items"]):
@@ -73,11 +74,25 @@ def objects(document: Document) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 def workload_in(document: Document, place: Path, value: Mapping[str, Any]) -> Workload | None:
     template = TEMPLATES.get(str(value.get("kind")))
-    if template is None or not isinstance(document.value((*place, *template, "spec")), Mapping):
+    if template is None or document.value((*place, *template, "spec")) is None:
         return None
+    check_shape(document, place, value, shape.OBJECT)
+    check_shape(document, (*place, *template), document.value((*place, *template)), shape.TEMPLATE)
     metadata = value.get("metadata") or {}
     name = metadata.get("name") or str(metadata.get("generateName") or value["kind"].lower()).rstrip("-")
     return Workload(document, place, str(value["kind"]), str(name), (*place, *template))
+
+
+def check_shape(document: Document, place: Path, value: Any, wanted: Any) -> None:
+    """Nothing, when it has that shape.
+
+    Raises:
+        ConfigurationError: it has another one; says where, and what should be there.
+    """
+    found = shape.fault(value, wanted)
+    if found is not None:
+        path, what = found
+        raise document.error((*place, *path), f"'{'.'.join(map(str, path))}' should be {what}")
 
 
 def _group(value: Mapping[str, Any]) -> str:

@@ -308,6 +308,23 @@ def test_jobs_and_what_others_make_is_left_alone_with_a_reason():
             "f.yaml:10: Deployment m is left as it is: none of its containers declares a port",
         ),
         (deployment("ports: [{containerPort: 1}]", pod="hostNetwork: true"), "on the node's network"),
+        (deployment("ports: [http]"), "f.yaml:13: 'spec.containers.0.ports.0' should be a mapping"),
+        (deployment("command: [[sh]]"), "f.yaml:13: 'spec.containers.0.command.0' should be text"),
+        (deployment("livenessProbe: {httpGet: /}"), "livenessProbe.httpGet' should be a mapping"),
+        (deployment("lifecycle: [preStop]"), "f.yaml:13: 'spec.containers.0.lifecycle' should be a mapping"),
+        (deployment("env: PORT"), "f.yaml:13: 'spec.containers.0.env' should be a list"),
+        (deployment("").replace("{name: m}", "m"), "f.yaml:3: 'metadata' should be a mapping"),
+        (
+            deployment("ports: []\n        ports: []"),
+            "f.yaml:13: cannot be read: the key 'ports' stands there twice",
+        ),
+        (
+            deployment(
+                "ports: [{containerPort: 8080, name: http}]",
+                service="---\nkind: Service\nspec: {ports: 80}\n",
+            ),
+            "'spec.ports' should be a list",
+        ),
         (
             "apiVersion: v1\nkind: Pod\n\tmetadata: {}\n",
             "f.yaml:3: not YAML: found character '\\t'",
