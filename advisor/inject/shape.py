@@ -10,16 +10,18 @@ from advisor.inject.text import Path
 _TEXT: None = None
 _MAP: dict[str, Any] = {}
 _HANDLER = {
-    "httpGet": _MAP,
-    "tcpSocket": _MAP,
-    "grpc": _MAP,
+    "httpGet": {"port": _TEXT, "scheme": _TEXT},
+    "tcpSocket": {"port": _TEXT},
+    "grpc": {"port": _TEXT},
     "exec": {"command": [_TEXT]},
 }
 _CONTAINER = {
+    "name": _TEXT,
+    "image": _TEXT,
     "command": [_TEXT],
     "args": [_TEXT],
-    "env": [_MAP],
-    "ports": [_MAP],
+    "env": [{"name": _TEXT, "value": _TEXT}],
+    "ports": [{"containerPort": _TEXT, "name": _TEXT, "protocol": _TEXT}],
     "resources": {"limits": _MAP, "requests": _MAP},
     "livenessProbe": _HANDLER,
     "readinessProbe": _HANDLER,
@@ -31,7 +33,7 @@ TEMPLATE = {
     "spec": {"containers": [_CONTAINER], "initContainers": [_CONTAINER]},
 }
 OBJECT = {"metadata": _MAP}
-SERVICE = {"metadata": _MAP, "spec": {"selector": _MAP, "ports": [_MAP]}}
+SERVICE = {"metadata": _MAP, "spec": {"selector": _MAP, "ports": [{"port": _TEXT, "targetPort": _TEXT}]}}
 
 
 def fault(value: Any, shape: Any) -> tuple[Path, str] | None:

@@ -312,6 +312,7 @@ def test_jobs_and_what_others_make_is_left_alone_with_a_reason():
         (deployment("command: [[sh]]"), "f.yaml:13: 'spec.containers.0.command.0' should be text"),
         (deployment("livenessProbe: {httpGet: /}"), "livenessProbe.httpGet' should be a mapping"),
         (deployment("lifecycle: [preStop]"), "f.yaml:13: 'spec.containers.0.lifecycle' should be a mapping"),
+        (deployment("ports: [{containerPort: [80]}]"), "ports.0.containerPort' should be text"),
         (deployment("env: PORT"), "f.yaml:13: 'spec.containers.0.env' should be a list"),
         (deployment("").replace("{name: m}", "m"), "f.yaml:3: 'metadata' should be a mapping"),
         (
