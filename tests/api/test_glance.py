@@ -58,7 +58,7 @@ INVALID = Verdict(VerdictStatus.INVALID, ("the generator was starved",))
         (advice(status=AdviceStatus.STALE, reasons=("measure again",)), None, State.STALE, Tone.WARN,
          "measure again"),
         (advice(capacity=None, **REFUSED), None, State.UNMEASURED, Tone.WARN, "Measure its capacity"),
-        (advice(capacity=None, **REFUSED), a_run(scenario="soak"), State.REFUSED, Tone.WARN,
+        (advice(capacity=None, **REFUSED), a_run(scenario="soak"), State.UNMEASURED, Tone.WARN,
          "Measure its capacity: no capacity run"),
         (advice(capacity=None, **REFUSED), a_run(verdict=INVALID), State.REFUSED, Tone.WARN,
          "Measure again, the last capacity run is invalid: the generator was starved"),

@@ -14,7 +14,7 @@ STATES = {
     "refused": ("refused", "No capacity can be told: the server was disturbed all the time"),
     "infeasible": ("refused", "No number of replicas meets the objective: p95 is 400 ms without load"),
     "failed": ("error", "did not end well: nothing answers at http://127.0.0.1:1"),
-    "empty": ("never measured", "Measure its capacity: nothing is known yet"),
+    "empty": ("not measured", "Measure its capacity: no capacity run has told it yet"),
 }
 LIGHT, DARK = {"color_scheme": "light"}, {"color_scheme": "dark"}
 PHONE = {"viewport": {"width": 360, "height": 740}}

@@ -15,7 +15,7 @@ class State(StrEnum):
     RUNNING = "running"
     ERROR = "error"  # the last run failed, or its advisor died
     SHORT = "too few replicas"
-    UNMEASURED = "never measured"
+    UNMEASURED = "not measured"
     REFUSED = "refused"
     STALE = "stale"
     OK = "ok"
@@ -58,7 +58,8 @@ def _state(advice: Recommendation, running: Run | None, last: Run | None) -> Sta
         case AdviceStatus.STALE:
             return State.STALE
         case AdviceStatus.REFUSED:
-            return State.UNMEASURED if advice.capacity is None and last is None else State.REFUSED
+            tried = last is not None and last.scenario == "capacity"
+            return State.REFUSED if tried or advice.capacity is not None else State.UNMEASURED
 
 
 def _need(state: State, advice: Recommendation, running: Run | None, last: Run | None) -> tuple[Tone, str]:
@@ -70,7 +71,7 @@ def _need(state: State, advice: Recommendation, running: Run | None, last: Run |
             assert last is not None
             return Tone.BAD, f"The last run ({last.scenario}) did not end well: {last.reason or last.status}"
         case State.UNMEASURED:
-            return Tone.WARN, "Measure its capacity: nothing is known yet"
+            return Tone.WARN, "Measure its capacity: no capacity run has told it yet"
         case State.REFUSED:
             return _refused(advice, last)
         case State.STALE:
