@@ -57,11 +57,18 @@ def directly_seen(stages: Sequence[StageResult], slo: Slo) -> Seen:
 
 
 def held_somewhere(stages: Sequence[StageResult], slo: Slo) -> bool:
-    """Whether some load, or the idle server, held every bound: then no fit may call it hopeless."""
+    """Whether some load, or the idle server, held every bound, and failed as few requests as it may: then no
+    fit may call it hopeless.
+    """
     held: set[float] | None = None
     for bound in slo.latency:
         points = points_of_stages(stages, bound)
-        rates = {point.rate for point in points if point.quantile <= bound.seconds}
+        rates = {
+            point.rate
+            for point in points
+            if point.quantile <= bound.seconds
+            and point.failed <= slo.error_ratio * (point.answered + point.failed)
+        }
         held = rates if held is None else held & rates
     return bool(held)
 

@@ -32,6 +32,7 @@ from advisor.domain import (
     Evidence,
     LatencyBound,
     Limit,
+    Outcome,
     Refusal,
     RequestLog,
     Slo,
@@ -230,6 +231,16 @@ def test_a_fit_may_not_call_hopeless_what_was_seen_to_hold():
     assert held_somewhere(queue.stages, slo(0.1))
     assert not held_somewhere(queue.stages, slo(0.01))
     assert not held_somewhere([], slo(0.1))
+
+
+def test_quick_answers_hold_nothing_where_too_many_are_errors():
+    queue = Queue(100.0, 2)
+    queue.single()
+    log = queue.stages[0].log
+    outcome = np.where(np.arange(len(log)) % 50 == 0, Outcome.SERVER_ERROR, Outcome.OK).astype(np.int8)
+    failing = [replace(queue.stages[0], log=replace(log, outcome=outcome))]
+    assert not held_somewhere(failing, slo(0.1))
+    assert held_somewhere(failing, slo(0.1, error_ratio=0.05))
 
 
 def windows_of(result, each, limit):

@@ -39,6 +39,7 @@ WIDE = 0.5  # an interval (ln units to either side) that no percentage tells
 SHORTEST = 5.0  # s; less is not worth a stage
 MOST_CONFIRMATIONS = 3
 MOST_TOPS = 3
+MOST_IN_VOLLEY = 64  # servers with a hundred connections at most leave the last ones of more unanswered
 RECOVERED = 3.0  # cool-down is over when single requests take at most this many unloaded medians
 
 
@@ -296,7 +297,7 @@ class CapacityPlan:
     ) -> Stage:
         saturation = guess if isinstance(estimate, Refusal) else estimate.saturation_rps or guess
         work = min(5.0, 0.05 * self.caps.seconds)  # s until it is served
-        count = min(max(round(work * saturation), 16), 100, self.caps.in_flight)
+        count = min(max(round(work * saturation), 16), MOST_IN_VOLLEY, self.caps.in_flight)
         return Stage(
             numbered("volley", history),
             Arrivals.VOLLEY,
