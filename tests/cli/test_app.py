@@ -194,6 +194,15 @@ def test_version_and_help(type_in):
         assert f"capacity-advisor {command}" in out
 
 
+def test_where_only_the_sidecar_is_installed_that_is_said(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "advisor.cli.app")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "pip install 'capacity-advisor[advisor]'" in capsys.readouterr().err
+
+
 def test_a_fault_of_ours_is_one_line_with_the_traceback_in_a_file(type_in, monkeypatch, tmp_path):
     def broken(*arguments, **options):
         raise ZeroDivisionError("division by zero")
