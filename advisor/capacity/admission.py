@@ -20,10 +20,11 @@ _BUSY = 0.98  # of the highest throughput
 _MOST = 2048
 _REQUESTS = 12_000  # virtual ones: about 2 % of sampling error of a 95th percentile in overload
 _MOST_MINUTES = 20
+_WORTH = 1.05  # times the answers in time without it; less is what a server's own limit does as well
 
 
 def recommend_admission(model: ServerModel, slo: Slo, rps: float, *, seed: int = 0) -> Admission | None:
-    """For the identified server with the capacity `rps` (req/s); None where a limit would not do.
+    """For the identified server with the capacity `rps` (req/s); None where a limit would do no good.
 
     In flight: as many as keep the server at its best throughput, and no fewer than it holds at its capacity.
     Queue: as many more as are still answered within the objective when all places are always taken.
@@ -47,12 +48,15 @@ def recommend_admission(model: ServerModel, slo: Slo, rps: float, *, seed: int =
         else:
             high = middle
     limited = _limited(model, inside, low)
+    goodput, without = (_goodput(m, bound, OVERLOAD * rps, seed) for m in (limited, model))
+    if goodput < _WORTH * without:
+        return None
     return Admission(
         in_flight=inside,
         queue=low - inside,
         overload=OVERLOAD,
-        goodput=_goodput(limited, bound, OVERLOAD * rps, seed),
-        goodput_without=_goodput(model, bound, OVERLOAD * rps, seed),
+        goodput=goodput,
+        goodput_without=without,
         turned_away=respond(replace(limited, error_share=0.0), rps, (), traffic).error_ratio,
     )
 

@@ -236,7 +236,8 @@ def _show(run: Run) -> None:
     for sentence in users_words(run):
         out.print(Text(f"locustfile: {sentence}", style="yellow"), soft_wrap=True)
     if run.status is not RunStatus.DONE and run.reason:
-        out.print(Text(f"the run was {run.status.value}: {run.reason}", style="yellow"), soft_wrap=True)
+        was = "" if run.status is RunStatus.FAILED else "was "
+        out.print(Text(f"the run {was}{run.status.value}: {run.reason}", style="yellow"), soft_wrap=True)
     for line in _plot(run):
         out.print(Text(line), soft_wrap=True)
 

@@ -1,5 +1,7 @@
 """The admission limit: what is let in is answered in time, and little is turned away that need not be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,10 +55,13 @@ def test_batches_can_fill_while_one_runs():
     assert found.goodput == pytest.approx(8 / 0.03, rel=0.1)
 
 
-def test_a_limit_of_the_server_itself_is_not_widened():
-    model = ServerModel(Form.WORKERS, 2, (), EXPONENTIAL, queue_limit=6)
-    found = recommend_admission(model, Slo((LatencyBound(0.95, 0.5),)), 60.0)
-    assert found.goodput == pytest.approx(found.goodput_without, rel=0.05)
+def test_a_limit_of_the_server_itself_that_does_as_well_needs_no_other():
+    slo = Slo((LatencyBound(0.95, 0.15),))
+    tight = ServerModel(Form.WORKERS, 2, (), EXPONENTIAL, queue_limit=6)
+    assert recommend_admission(tight, slo, 60.0) is None
+    found = recommend_admission(replace(tight, queue_limit=200), slo, 80.0)
+    assert found.in_flight + found.queue < 30
+    assert found.goodput > 3 * found.goodput_without
 
 
 def test_queues_of_single_workers_cannot_be_ruled_from_outside():
