@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,8 @@ from advisor.loadtest.payloads.schemas import ROOT, anchored, bounds, is_null, m
 from advisor.loadtest.payloads.sizes import Sizes
 
 _TRIES = 40
+_REPEATS = 12  # of an open repetition in a pattern
+_DRAWS = 200  # of a text with a pattern, until its length fits
 _DEPTH = 6  # beyond it optional properties are left out, arrays stay short: schemas may contain themselves
 _OPTIONAL_SHARE = 0.8
 _DISTINCT = 64  # items of a list that are drawn each by itself
@@ -284,7 +287,7 @@ class Values:
         if low > high:
             raise CannotGenerateError(where, f"no text of at least {low} and at most {high} characters")
         if "pattern" in plain:
-            return self._patterned(plain, where)
+            return self._patterned(str(plain["pattern"]), low, plain.get("maxLength", math.inf), where)
         make = FORMATS.get(plain.get("format", ""))
         if make is not None:
             return make(self._rng)
@@ -294,14 +297,22 @@ class Values:
         letters = self._rng.choice(list(string.ascii_lowercase), size=length)
         return "".join(letters)
 
-    def _patterned(self, plain: dict[str, Any], where: str) -> str:
+    def _patterned(self, pattern: str, low: int, high: float, where: str) -> str:
+        """Of lengths beside a pattern jsf knows nothing: drawn until one fits."""
         from jsf import JSF
 
         random.seed(int(self._rng.integers(2**63)))  # the only seed that jsf listens to
+        pattern = bounded(pattern, max(low, _REPEATS))
         try:
-            return str(JSF({"type": "string", "pattern": plain["pattern"]}).generate())
+            source = JSF({"type": "string", "pattern": pattern})
+            drawn = (str(source.generate()) for _ in range(_DRAWS))
+            fitting = next((text for text in drawn if low <= len(text) <= high), None)
         except Exception as error:  # noqa: BLE001 - whatever a pattern does to another's parser
-            raise CannotGenerateError(where, f"pattern '{plain['pattern']}': {error}") from None
+            raise CannotGenerateError(where, f"pattern '{pattern}': {error}") from None
+        if fitting is None:
+            sizes = f"of at least {low} and at most {high} characters"
+            raise CannotGenerateError(where, f"no text {sizes} was found for pattern '{pattern}'")
+        return fitting
 
 
 def _instance(where: str) -> tuple[str, ...]:
@@ -314,6 +325,24 @@ def _instance(where: str) -> tuple[str, ...]:
         elif part in {"items", "additionalProperties"}:
             place.append("*")
     return tuple(place)
+
+
+def bounded(pattern: str, most: int) -> str:
+    """The pattern with `*`, `+` and `{n,}` as `{0,most}`, `{1,most}` and `{n,n+most}`: short texts."""
+
+    def bound(found: re.Match[str]) -> str:
+        if found["open"]:
+            return f"{{{int(found['open'] == '+')},{most}}}{found['lazy']}"
+        if found["least"]:
+            return f"{{{found['least']},{int(found['least']) + most}}}{found['lazy']}"
+        return found[0]
+
+    return re.sub(
+        r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?:(?P<open>[*+])|\{(?P<least>\d+),\})(?P<lazy>[?+]?)",
+        bound,
+        pattern,
+        flags=re.DOTALL,
+    )
 
 
 _IMPLIED = (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from advisor.loadtest.payloads.broken import broken
 from advisor.loadtest.payloads.schemas import modern
-from advisor.loadtest.payloads.values import CannotGenerateError, Values
+from advisor.loadtest.payloads.values import CannotGenerateError, Values, bounded
 
 NUMBERS = st.builds(
     lambda low, width, whole: {
@@ -89,6 +89,18 @@ def test_broken_values_are_invalid(schema, seed) -> None:
     jsonschema.Draft202012Validator(schema).validate(value)  # breaking left the original alone
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("^[a-z+*]+$", "^[a-z+*]{1,9}$"),
+        (r"^\+\d{2,}(a|b)*?$", r"^\+\d{2,11}(a|b){0,9}?$"),
+        ("^[]*]{3}x{2,4}$", "^[]*]{3}x{2,4}$"),
+    ],
+)
+def test_open_repetitions_of_a_pattern_end(pattern: str, expected: str) -> None:
+    assert bounded(pattern, 9) == expected
+
+
 def test_many_values_differ_and_fill_their_range() -> None:
     schema = {"type": "integer", "minimum": 18, "maximum": 27}
     values = Values(schema, np.random.default_rng(0))
@@ -99,6 +111,10 @@ def test_many_values_differ_and_fill_their_range() -> None:
     ("schema", "accept"),
     [
         ({"type": "string", "pattern": "^[A-Z]{2}-[0-9]{4}$"}, lambda v: v[2] == "-" and len(v) == 7),
+        (
+            {"type": "string", "pattern": "^[A-Z]{3}[0-9]*$", "minLength": 4, "maxLength": 8},
+            lambda v: 4 <= len(v) <= 8,
+        ),
         ({"type": "string", "format": "uuid"}, lambda v: len(v) == 36),
         ({"type": "string", "format": "date-time"}, lambda v: v.endswith("Z")),
         ({"type": "string", "format": "email"}, lambda v: v.endswith("@example.com")),
