@@ -94,8 +94,7 @@ def latency_chart(
         parts.append(f'<line class="bound" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(svg_text(_LEFT + 6, y - 5, f"objective {format_seconds(bound)}", "start", "label"))
     held = [Mark(capacity, f"capacity {capacity:.3g} req/s", "capacity")] if capacity else []
-    for row, mark in enumerate([*held, *marks]):
-        parts += _upright(mark, scale, row)
+    parts += _uprights([*held, *marks], scale)
     for number, curve in enumerate(curves):
         parts += _line(curve, scale, number)
         parts += _dots(curve.measured, scale, number)
@@ -132,12 +131,14 @@ def _axes(scale: _Scale) -> Iterable[str]:
     yield svg_text((_LEFT + right) / 2, _HEIGHT - 6, "load of one replica, req/s", "middle", "label")
 
 
-def _upright(mark: Mark, scale: _Scale, row: int) -> Iterable[str]:
-    """Labels of neighbours stand in rows of their own."""
-    x = scale.x(mark.rate)
-    yield f'<line class="{mark.kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
-    anchor, offset = ("end", -5) if x > _WIDTH * 0.55 else ("start", 5)
-    yield svg_text(x + offset, _TOP + 10 + 16 * row, mark.label, anchor, "label")
+def _uprights(marks: Sequence[Mark], scale: _Scale) -> Iterable[str]:
+    """Labels of neighbours stand in rows of their own, over the lines of all."""
+    at = [scale.x(mark.rate) for mark in marks]
+    for mark, x in zip(marks, at, strict=True):
+        yield f'<line class="{mark.kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
+    for row, (mark, x) in enumerate(zip(marks, at, strict=True)):
+        anchor, offset = ("end", -5) if x > _WIDTH * 0.55 else ("start", 5)
+        yield svg_text(x + offset, _TOP + 10 + 16 * row, mark.label, anchor, "label")
 
 
 def _dots(points: Sequence[Point], scale: _Scale, number: int) -> Iterable[str]:
