@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from advisor.errors import ConfigurationError
@@ -306,7 +306,7 @@ class _Plan:
             more = self._document.replace(path, written)
             edits, undo = edits + more[0], undo + more[1]
         added: dict[str, Any] = {}
-        spec = container(self._sidecar, self._ports)
+        spec = container(replace(self._sidecar, drain=self._drain), self._ports)
         added["containers" if self._sidecar.classic else "initContainers"] = [spec]
         if self._sidecar.shares_processes and self._pod.get("shareProcessNamespace") is None:
             added["shareProcessNamespace"] = True

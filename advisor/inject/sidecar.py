@@ -105,6 +105,9 @@ def _arguments(sidecar: Sidecar, ports: Ports) -> list[str]:
     given += [("process", process) for process in sidecar.process]
     if sidecar.gpu is not None:
         given.append(("gpu", sidecar.gpu))
+    if sidecar.classic and sidecar.proxy and sidecar.drain > 1:
+        # Both are told to end at once: it goes on while requests still come, the model a second longer.
+        given.append(("drain-delay", f"{sidecar.drain - 1}s"))
     return [f"--{name}={value}" for name, value in given] + list(sidecar.arguments)
 
 

@@ -176,6 +176,7 @@ def test_a_native_sidecar_starts_first_and_the_model_waits_before_it_ends():
     spec = yaml.safe_load(inject(text, SIDECAR).text)["spec"]["template"]["spec"]
     assert [container["name"] for container in spec["initContainers"]] == [NAME, "fetch-models"]
     assert spec["initContainers"][0]["restartPolicy"] == "Always"
+    assert not any("drain" in argument for argument in spec["initContainers"][0]["args"])
     assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
 
 
@@ -185,6 +186,8 @@ def test_a_classic_sidecar_is_a_container_and_commands_still_go_to_the_model():
     ]["template"]
     assert [container["name"] for container in template["spec"]["containers"]] == [NAME, "model"]
     assert "restartPolicy" not in template["spec"]["containers"][0]
+    # Both are told to end at once: the sidecar goes on while requests still come, the model a second longer.
+    assert "--drain-delay=4s" in template["spec"]["containers"][0]["args"]
     assert template["spec"]["containers"][1]["lifecycle"]["preStop"] == {"exec": {"command": ["sleep", "5"]}}
     assert template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "model"
 
