@@ -25,19 +25,19 @@ RUN pip install '.[advisor,postgres,kubernetes,dashboards]' && rm -r build
 COPY exporters exporters
 COPY advisor advisor
 COPY dashboards dashboards
-RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
+RUN pip install --no-deps --force-reinstall .
 
 FROM build AS build-loadgen
 RUN pip install '.[advisor]' && rm -r build
 COPY exporters exporters
 COPY advisor advisor
-RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
+RUN pip install --no-deps --force-reinstall .
 
 FROM build AS build-demo-model
 RUN pip install '.[demo]' 'fastapi>=0.135' 'uvicorn>=0.34' && rm -r build
 COPY exporters exporters
 COPY advisor advisor
-RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
+RUN pip install --no-deps --force-reinstall .
 
 FROM ${PYTHON} AS base
 RUN groupadd --gid 10001 advisor && \
