@@ -48,6 +48,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if regexMatch "[?&]password=" .Values.postgresql.url -}}
 {{- fail "postgresql.url holds a password: put it into a Secret, and name that in postgresql.passwordSecret" -}}
 {{- end -}}
+{{- range .Values.config.targets -}}
+{{- if and (hasKey (default dict .observe) "kubernetes") (not (include "advisor.asksKubernetes" $)) -}}
+{{- fail (printf "observe.kubernetes of target '%s' needs rbac.read: true, and rbac.namespaces where its pods are" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- if hasKey .Values.files "advisor.yaml" -}}
 {{- fail "files holds advisor.yaml: write it under config" -}}
 {{- end -}}

@@ -349,6 +349,10 @@ def test_the_metrics_are_read_with_the_viewers_token_and_sidecars_get_their_targ
         ({"image": {"pullSecrets": ["registry"]}}, "/image/pullSecrets/0"),
         ({"env": ["A=b"]}, "/env/0"),
         ({"files": {"advisor.yaml": "x"}}, "write it under config"),
+        (
+            {"config": {"targets": [{"name": "x", "url": "http://x", "observe": {"kubernetes": {}}}]}},
+            "observe.kubernetes of target 'x' needs rbac.read",
+        ),
         ({"files": {"body.json": {"x": 1}}}, "/files/body.json"),
         ({"networkPolicy": {"from": ["monitoring"]}}, "/networkPolicy/from/0"),
         ({"fullnameOverride": "Advisor"}, "/fullnameOverride"),
