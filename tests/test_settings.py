@@ -77,6 +77,21 @@ def test_defaults_listen_on_loopback():
     assert parse(BASE + 'api: {listen: "[::1]:80"}\n').api.host == "::1"
 
 
+@pytest.mark.parametrize(
+    ("store", "found"),
+    [
+        ("sqlite:///advisor.db", "sqlite:///{}/advisor.db"),
+        ("sqlite:////var/lib/advisor.db", "sqlite:////var/lib/advisor.db"),
+        ("postgresql+psycopg://advisor@db/advisor", "postgresql+psycopg://advisor@db/advisor"),
+    ],
+)
+def test_the_store_lies_beside_the_file_wherever_a_command_is_started(tmp_path, monkeypatch, store, found):
+    path = tmp_path / "advisor.yaml"
+    path.write_text(f"store: {store}\n" + BASE)
+    monkeypatch.chdir("/")
+    assert load(path).store == found.format(tmp_path)
+
+
 def test_absolute_payload_paths_stay(tmp_path):
     path, body = tmp_path / "conf" / "advisor.yaml", tmp_path / "body.json"
     path.parent.mkdir()

@@ -16,7 +16,7 @@ from advisor.settings.schema import AdvisorSettings
 
 
 def load(path: Path) -> AdvisorSettings:
-    """Read and check a configuration file; relative payload paths become absolute, seen from the file.
+    """Read and check a configuration file; relative paths become absolute, seen from the file.
 
     Raises:
         ConfigurationError: unreadable, not YAML, or wrong, or a payload's file is not there; every mistake
@@ -49,6 +49,7 @@ def parse(text: str, name: str = "advisor.yaml", folder: Path | None = None) -> 
     if folder is None:
         return settings
     settings = AdvisorSettings.model_validate(_with_absolute_paths(settings, folder))
+    settings = settings.model_copy(update={"store": _store_at(settings.store, folder)})
     missing = list(_missing_files(settings, name, tree))
     if missing:  # now, and not when the nightly run starts
         raise ConfigurationError("\n".join(missing), hint=f"relative paths start at {folder}")
@@ -197,6 +198,13 @@ def _files(value: object, loc: tuple[str | int, ...]) -> Iterator[tuple[tuple[st
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _files(item, (*loc, index))
+
+
+def _store_at(url: str, folder: Path) -> str:
+    """The same database from wherever a command is started."""
+    prefix, _, path = url.partition(":///")
+    relative = prefix == "sqlite" and path and not path.startswith(("/", ":", "file:"))
+    return f"{prefix}:///{folder / path}" if relative else url
 
 
 def _with_absolute_paths(value: Any, folder: Path) -> Any:
