@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import time
 
 import gevent
@@ -142,6 +143,18 @@ def test_credentials_of_the_url_are_sent() -> None:
     data = wire.wires(Setup("http://me:p%40ss@h:81", (Kind("k", "GET", POOL[:1]),)))[0].data
     assert b"Authorization: Basic bWU6cEBzcw==\r\n" in data
     assert b"Host: h:81\r\n" in data
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_name_of_two_addresses_is_loaded_where_somebody_listens(family, monkeypatch) -> None:
+    """As `localhost` is on most machines: some servers listen on ::1 alone."""
+    host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    monkeypatch.setattr(wire, "check_host", lambda *_: ["::1", "127.0.0.1"])
+    with socket.create_server((host, 0), family=family) as server:
+        setup = Setup(f"http://localhost:{server.getsockname()[1]}", ())
+        found = wire.address(setup)
+    assert (found.family, found.host) == (family, host)
+    assert wire.address(setup).host == "127.0.0.1"  # nobody: the one to report as refused
 
 
 def test_a_second_is_told_sorted_and_counted() -> None:

@@ -101,10 +101,21 @@ def address(setup: Setup) -> Address:
     secure = parts.scheme == "https"
     name = parts.hostname or ""
     context = tls_context(setup) if secure else None
-    # IPv4 first: a name such as localhost often stands for both, and model servers listen on IPv4.
-    host = next((a for a in found if ":" not in a), found[0])
+    port = parts.port or (443 if secure else 80)
+    # A name such as localhost often stands for both; most model servers listen on IPv4, some on IPv6 alone.
+    found.sort(key=lambda host: ":" in host)
+    several = found if len(found) > 1 else ()
+    host = next((host for host in several if _listens(host, port, setup.connect_timeout)), found[0])
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return Address(family, host, parts.port or (443 if secure else 80), name, context)
+    return Address(family, host, port, name, context)
+
+
+def _listens(host: str, port: int, timeout: float) -> bool:
+    try:
+        socket.create_connection((host, port), timeout).close()
+    except OSError:
+        return False
+    return True
 
 
 def _version() -> str:

@@ -117,7 +117,7 @@ def _warmed(warm: WarmUp) -> Objection:
 
 def _confirmation(confirmed: list[StageResult], slo: Slo) -> Objection | None:
     if not confirmed:
-        return inconclusive("no soak confirmed the estimate: the budget ended before; give the run more time")
+        return inconclusive("no soak confirmed the estimate: the run ended before; give it more time")
     if stage_status(confirmed[-1], slo) is not Direct.VIOLATED:
         return None
     share = "; ".join(e.sentence() for e in stage_evidence(confirmed[-1], slo) if e.status is Direct.VIOLATED)
