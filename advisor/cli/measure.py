@@ -27,7 +27,7 @@ from advisor.cli.target import (
     require_bound,
     target_from_url,
 )
-from advisor.domain import Capacity, Run, RunStatus
+from advisor.domain import Capacity, Run, RunStatus, StageSummary
 from advisor.errors import ConfigurationError
 from advisor.loadtest.safety import check_host
 from advisor.outputs.documents import run_document
@@ -36,7 +36,7 @@ from advisor.service.app import Advisor
 from advisor.service.options import RunOptions
 from advisor.service.versions import run_before
 from advisor.settings import AdvisorSettings, LimitSettings, load
-from advisor.store import StageSummary, Store
+from advisor.store import Store
 from advisor.units import quantile_name
 
 T = TypeVar("T")

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.capacity.gate import Check
-from advisor.domain import Run
+from advisor.domain import Run, StageSummary
 from advisor.errors import ConfigurationError
-from advisor.store import StageSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from advisor.domain.capacity import (
 from advisor.domain.demand import Demand, Forecast, ForecastHorizon
 from advisor.domain.histogram import Histogram
 from advisor.domain.recommendation import AdviceStatus, Fleet, Recommendation, Replicas
-from advisor.domain.requests import Outcome, RequestLog, StreamLog
+from advisor.domain.requests import Outcome, RequestLog, StreamLog, failures
 from advisor.domain.run import Run, RunStatus, Verdict, VerdictStatus
 from advisor.domain.slo import LatencyBound, Slo
 from advisor.domain.stage import Arrivals, RampStop, Share, Stage, StageResult, Stop
+from advisor.domain.summary import StageSummary, summarise
 from advisor.domain.window import Snapshot, Spell, Window
 
 __all__ = [
@@ -65,9 +66,12 @@ __all__ = [
     "Spell",
     "Stage",
     "StageResult",
+    "StageSummary",
     "Stop",
     "StreamLog",
     "Verdict",
     "VerdictStatus",
     "Window",
+    "failures",
+    "summarise",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -24,6 +24,11 @@ class Outcome(IntEnum):
     CANCELLED = 5
     CONNECTION = 6  # no answer: refused, reset, or closed before the first byte
     ACCEPTED = 7  # an answer below 400 to a request that should have been refused
+
+
+def failures(outcomes: Mapping[str, int]) -> dict[str, int]:
+    """Of counts by the outcome's name, those of what the target failed."""
+    return {name: count for name, count in outcomes.items() if name not in {"ok", "cancelled"}}
 
 
 @dataclass(frozen=True, slots=True)

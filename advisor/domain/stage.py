@@ -27,6 +27,16 @@ class Arrivals(StrEnum):
     REPLAY = "replay"  # Poisson along `curve`
     USERS = "users"  # closed loop: `count` users of a locustfile, `rate` of them started a second
 
+    @property
+    def steady(self) -> bool:
+        """One rate from the first request to the last, whether or not the server keeps up."""
+        return self in {Arrivals.POISSON, Arrivals.CONSTANT, Arrivals.GAMMA}
+
+    @property
+    def demand(self) -> bool:
+        """Load as users would bring it, to be held to the objective: no probe one by one, ramp or volley."""
+        return self.steady or self in {Arrivals.REPLAY, Arrivals.USERS}
+
 
 @dataclass(frozen=True, slots=True)
 class RampStop:

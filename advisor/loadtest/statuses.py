@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from advisor.domain import Outcome
+from advisor.domain import Outcome, failures
 
 _REJECTED = frozenset({429, 503})
 
@@ -40,6 +40,5 @@ def is_refusal(expected: tuple[int, int]) -> bool:
 
 def failure_words(outcomes: Mapping[str, int] | None) -> str:
     """`60 server error, 3 timeout`: how requests failed, most first; empty where none did."""
-    failed = {name: count for name, count in (outcomes or {}).items() if name not in {"ok", "cancelled"}}
-    ordered = sorted(failed.items(), key=lambda item: -item[1])
+    ordered = sorted(failures(outcomes or {}).items(), key=lambda item: -item[1])
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ordered if count)

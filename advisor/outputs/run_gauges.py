@@ -8,11 +8,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from advisor.capacity.compare import Change, compare
 from advisor.capacity.conditions import differences
-from advisor.domain import Capacity, Run, RunStatus, VerdictStatus
+from advisor.domain import Arrivals, Capacity, Run, RunStatus, VerdictStatus
 from advisor.outputs.documents import StageDocument
 
 VERSIONS = 5  # of a target, the newest
-OPEN_LOOP = frozenset({"poisson", "constant", "gamma"})  # stages of one rate: points of the latency curve
 
 Stages = Mapping[str, Sequence[StageDocument]]
 
@@ -49,7 +48,7 @@ def measured(run: Run, stages: Sequence[StageDocument]) -> Iterator[tuple[float,
     replicas = run.metadata.get("replicas")
     count = replicas if isinstance(replicas, int) and replicas > 0 else 1
     for stage in stages:
-        if stage.arrivals in OPEN_LOOP and stage.rate and stage.requests:
+        if Arrivals(stage.arrivals).steady and stage.rate and stage.requests:
             yield stage.rate / count, stage
 
 

@@ -14,7 +14,7 @@ from typing import Self
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.cron import local_time
-from advisor.domain import Recommendation, Run, RunStatus, Window
+from advisor.domain import Recommendation, Run, RunStatus, StageSummary, Window
 from advisor.errors import NotFound
 from advisor.service.advice import RENEW, Advice
 from advisor.service.annotator import Annotator
@@ -36,7 +36,7 @@ from advisor.service.whatif import AS_CONFIGURED, Question
 from advisor.service.workers import Workers
 from advisor.service.workloads import Workloads
 from advisor.settings import AdvisorSettings, TargetSettings
-from advisor.store import Owner, ServiceEvent, StageSummary, Store
+from advisor.store import Owner, ServiceEvent, Store
 
 PREPARATION = 15.0  # s that a start may take to compute the first answers
 

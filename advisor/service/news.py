@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from advisor.domain import Arrivals, Capacity, Refusal, Run, Stage, StageResult
+from advisor.domain import Arrivals, Capacity, Refusal, Run, Stage, StageResult, StageSummary, summarise
 from advisor.loadtest.plan import Quick
-from advisor.store import Second, StageSummary, summarise
+from advisor.store import Second
 
 Data = dict[str, Any]
 
@@ -68,12 +68,11 @@ def second(position: int, name: str, record: Second) -> Data:
 def stage_end(position: int, found: StageResult | StageSummary) -> Data:
     """The figures of a stage, in the keys of the command line's `--json`."""
     summary = summarise(found) if isinstance(found, StageResult) else found
-    known = summary.start is not None and summary.end is not None
     return {
         "position": position,
         "name": summary.stage.name,
-        "rate": _rate(summary),
-        "seconds": summary.end - summary.start if known else None,  # type: ignore[operator]
+        "rate": summary.asked_rps,
+        "seconds": summary.seconds,
         "requests": summary.requests,
         "completed_rps": summary.completed_rps,
         "p50": summary.p50,
@@ -82,17 +81,6 @@ def stage_end(position: int, found: StageResult | StageSummary) -> Data:
         "errors": summary.errors,
         "dropped": summary.dropped,
     }
-
-
-def _rate(summary: StageSummary) -> float | None:
-    """What was asked; the mean of what was offered where the rate changed; none where all came at once."""
-    match summary.stage.arrivals:
-        case Arrivals.POISSON | Arrivals.GAMMA | Arrivals.CONSTANT:
-            return summary.stage.rate
-        case Arrivals.VOLLEY:
-            return None
-        case _:
-            return summary.offered_rps
 
 
 def estimate(found: Quick | Refusal) -> Data:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, VerdictStatus
+from advisor.domain import Capacity, Refusal, Run, RunStatus, Slo, StageSummary, VerdictStatus
 from advisor.service import fits
 from advisor.service.whatif import from_curve
-from advisor.store import StageSummary, Store
+from advisor.store import Store
 
 _PAGE = 50
 

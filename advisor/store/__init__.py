@@ -7,7 +7,7 @@ from advisor.store.events import Events, ServiceEvent
 from advisor.store.leases import Lease, Leases, Owner
 from advisor.store.outlooks import Outlook, Outlooks
 from advisor.store.production import Production, ProductionFit
-from advisor.store.rows import Second, StageSummary, summarise
+from advisor.store.rows import Second
 from advisor.store.runs import Runs
 from advisor.store.windows import Windows
 
@@ -24,10 +24,8 @@ __all__ = [
     "Runs",
     "Second",
     "ServiceEvent",
-    "StageSummary",
     "Store",
     "Windows",
-    "summarise",
 ]
 
 

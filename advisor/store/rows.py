@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Row, delete, select, update
 
 from advisor.domain import (
@@ -17,10 +15,13 @@ from advisor.domain import (
     Share,
     Stage,
     StageResult,
+    StageSummary,
     StreamLog,
     Verdict,
     VerdictStatus,
     Window,
+    failures,
+    summarise,
 )
 from advisor.store import codec
 from advisor.store.models import SecondRow, StageRow
@@ -41,38 +42,6 @@ class Second:
     in_flight: int | None = None
     windows: tuple[Window, ...] = ()
     streams: StreamLog | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StageSummary:
-    """A stage without its requests. Quantiles (s) are of successful requests, from the intended start.
-
-    While the stage runs the counts are those so far, the quantiles and `drained` None, and before its first
-    second all figures. `outcomes`: counts by name, None where they were not kept.
-    """
-
-    stage: Stage
-    start: float | None
-    end: float | None
-    requests: int | None
-    errors: int | None
-    dropped: int | None
-    drained: bool | None
-    offered_rps: float | None
-    completed_rps: float | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    dispatch_delay_p99: float | None
-    generator_cpu: float | None
-    outcomes: Mapping[str, int] | None = None
-    streams: StreamLog | None = None
-    shares: tuple[Share, ...] = ()
-
-    @property
-    def over(self) -> bool:
-        """The stage has ended."""
-        return self.drained is not None
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -114,34 +83,6 @@ def run_of(row: Row[Any]) -> Run:
         reason=row.reason,
         version=row.version,
         metadata=codec.load_json(row.details),
-    )
-
-
-def summarise(result: StageResult) -> StageSummary:
-    """The figures of a stage."""
-    log = result.log
-    latency = log.latency[log.ok]
-    quantiles: Sequence[float | None] = (None, None, None)
-    if latency.size:
-        quantiles = [float(q) for q in np.quantile(latency, (0.5, 0.95, 0.99))]
-    return StageSummary(
-        stage=result.stage,
-        start=result.start,
-        end=result.end,
-        requests=len(log),
-        errors=int(np.count_nonzero(log.failed)),
-        dropped=result.dropped,
-        drained=result.drained,
-        offered_rps=result.offered_rps,
-        completed_rps=result.completed_rps,
-        p50=quantiles[0],
-        p95=quantiles[1],
-        p99=quantiles[2],
-        dispatch_delay_p99=result.dispatch_delay_p99,
-        generator_cpu=result.generator_cpu,
-        outcomes=log.outcomes,
-        streams=result.streams,
-        shares=result.shares,
     )
 
 
@@ -258,7 +199,7 @@ def _so_far(connection: Connection, row: Row[Any], summary: StageSummary) -> Sta
         start=start,
         end=end,
         requests=outcomes.total(),
-        errors=sum(count for name, count in outcomes.items() if name not in {"ok", "cancelled"}),
+        errors=sum(failures(outcomes).values()),
         dropped=dropped,
         offered_rps=(outcomes.total() + dropped) / whole,
         completed_rps=outcomes["ok"] / whole,

@@ -8,13 +8,12 @@ from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, select, update
 
-from advisor.domain import Run, RunStatus, Stage, StageResult, VerdictStatus
+from advisor.domain import Run, RunStatus, Stage, StageResult, StageSummary, VerdictStatus
 from advisor.store import codec
 from advisor.store.database import Database
 from advisor.store.models import FitRow, RunRow, SecondRow, StageRow
 from advisor.store.rows import (
     Second,
-    StageSummary,
     from_seconds,
     result_of,
     result_values,

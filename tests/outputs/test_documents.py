@@ -20,20 +20,19 @@ from advisor.domain import (
     Slo,
     Stage,
     StageResult,
+    StageSummary,
     Verdict,
     VerdictStatus,
+    summarise,
 )
 from advisor.outputs.documents import (
     curve_documents,
     recommendation_document,
     run_document,
     stage_document,
-    stored_stage_document,
 )
 from advisor.scaling.policy import ScalingPolicy
 from advisor.scaling.recommend import recommend
-from advisor.store import summarise
-from advisor.store.runs import StageSummary
 from tests.scaling.advice import NOW, SLO, capacity
 
 
@@ -138,9 +137,12 @@ def test_the_store_gives_the_same_stage():
         result.offered_rps, result.completed_rps, figures.p50, figures.p95, figures.p99, None, None,
         {"ok": 197, "rejected": 3},
     )  # fmt: skip
-    assert stored_stage_document(kept) == figures
+    assert stage_document(kept) == figures
+    ramp = stage(arrivals=Arrivals.RAMP)
+    beyond = replace(ramp, dropped=len(ramp.log))
+    assert stage_document(summarise(beyond)).rate == stage_document(beyond).rate == beyond.offered_rps
     under_way = replace(kept, end=None, requests=None, errors=None, dropped=None, p50=None)
-    assert stored_stage_document(under_way).requests == 0
+    assert stage_document(under_way).requests == 0
     assert run_document(run(), [kept]).stages == [figures]
 
 

@@ -26,7 +26,7 @@ from advisor.domain import (
     Window,
 )
 from advisor.loadtest.histogram import gap_histogram
-from advisor.outputs.documents import stage_document, stored_stage_document
+from advisor.outputs.documents import stage_document
 from advisor.store import Second, Store
 from tests.store import strategies
 from tests.store.same import same
@@ -104,7 +104,7 @@ def test_streams_and_shares_stay_with_their_stage(store: Store) -> None:
     assert same(ended.stages, (result,))
     (summary,) = store.runs.stages("r1")
     assert (same(summary.streams, streams), summary.shares) == (True, shares)
-    document = stored_stage_document(summary)
+    document = stage_document(summary)
     assert document == stage_document(result)
     assert [worker.name for worker in document.workers or ()] == ["a", "b"]
     assert document.ttft_p50 == pytest.approx(0.25)

@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep
 from advisor.domain import Capacity, Recommendation, Run, RunStatus
-from advisor.outputs.documents import StageDocument, stored_stage_document
+from advisor.outputs.documents import StageDocument, stage_document
 from advisor.outputs.gauges import AdvisorCollector, Snapshot
 from advisor.outputs.run_gauges import last_runs, shown
 
@@ -79,6 +79,6 @@ class SeenRuns:
         self._over = {run.run_id: run for run in runs if run.status is not RunStatus.RUNNING}
         staged = {run.run_id for run in last_runs(runs)} | (evidence & self._over.keys())
         for run_id in staged - self._stages.keys():
-            self._stages[run_id] = [stored_stage_document(stage) for stage in await advisor.stages(run_id)]
+            self._stages[run_id] = [stage_document(stage) for stage in await advisor.stages(run_id)]
         self._stages = {run_id: self._stages[run_id] for run_id in staged}
         return runs, self._stages

@@ -31,7 +31,7 @@ from advisor.outputs.documents import (
     curve_documents,
     recommendation_document,
     run_document,
-    stored_stage_document,
+    stage_document,
 )
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import slo_words
@@ -265,7 +265,7 @@ async def _evidence(advisor: AdvisorDep, capacity: Capacity | None) -> tuple[Run
     if capacity is None or capacity.evidence.run_id is None:
         return None, []
     stages = await advisor.stages(capacity.evidence.run_id)
-    return await advisor.run(capacity.evidence.run_id), [stored_stage_document(stage) for stage in stages]
+    return await advisor.run(capacity.evidence.run_id), [stage_document(stage) for stage in stages]
 
 
 def _shown(run: Run) -> dict[str, Any]:

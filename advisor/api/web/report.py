@@ -13,7 +13,7 @@ from advisor.api.web import render
 from advisor.api.web.runline import run_line, window_points
 from advisor.api.web.timechart import Level, Series, thinned, time_chart
 from advisor.capacity.compare import compare
-from advisor.domain import Arrivals, Capacity, LatencyBound, Run, VerdictStatus
+from advisor.domain import Arrivals, Capacity, LatencyBound, Run, StageSummary, VerdictStatus
 from advisor.loadtest.answers.agreement import agreements
 from advisor.loadtest.findings.refusals import FINDING as REFUSALS
 from advisor.loadtest.statuses import failure_words
@@ -23,11 +23,10 @@ from advisor.outputs.documents import RunDocument, run_document
 from advisor.outputs.findings import finding_rows
 from advisor.outputs.words import slo_words
 from advisor.service.versions import run_before
-from advisor.store import StageSummary, Store
+from advisor.store import Store
 from advisor.units import format_seconds, quantile_name
 
 _MEGABYTE = 1e6
-_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 _STATUS = {Direct.MET: "good", Direct.VIOLATED: "bad", Direct.UNDECIDED: "warn"}
 
 
@@ -266,7 +265,7 @@ def _before(now: Run, document: RunDocument, then: Run, stages_then: tuple[Stage
     row("failed", *(render.percent(_failed(d)) for d in (old, document)))
     stages = {stage.name: stage for stage in old.stages}
     for stage in document.stages:
-        same = stages.get(stage.name) if stage.arrivals in _STEADY else None
+        same = stages.get(stage.name) if Arrivals(stage.arrivals).steady else None
         if (
             same
             and same.rate

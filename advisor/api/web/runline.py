@@ -14,7 +14,6 @@ Points = list[tuple[float, float | None]]
 
 _INTERVALS = 200  # at most, and at least a second each
 _QUANTILES = (0.50, 0.95, 0.99)
-_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def _asked(result: StageResult | None, at: float) -> float | None:
     if result is None:
         return None
     stage, since = result.stage, at - result.start
-    if stage.arrivals in _STEADY:
+    if stage.arrivals.steady:
         return stage.rate
     if stage.arrivals is Arrivals.REPLAY and stage.curve:
         times, rates = zip(*stage.curve, strict=True)

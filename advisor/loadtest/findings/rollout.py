@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advisor.domain import RequestLog, Slo, StageResult
+from advisor.domain import RequestLog, Slo, StageResult, failures
 from advisor.loadtest.findings.timeline import Bools, timeline
 from advisor.loadtest.hook import Change
 from advisor.loadtest.plan.common import named
@@ -80,9 +80,10 @@ def _phase(result: StageResult) -> Phase:
     log = result.log
     latency = log.latency[log.ok]
     p50, p95, p99 = np.quantile(latency, (0.5, 0.95, 0.99)).tolist() if latency.size else (None, None, None)
-    failures = {name: count for name, count in log.outcomes.items() if name not in {"ok", "cancelled"}}
-    failed = int(log.failed.sum())
-    return Phase(result.end - result.start, len(log), failed, failures, log.error_ratio, p50, p95, p99)
+    failed = failures(log.outcomes)
+    return Phase(
+        result.end - result.start, len(log), sum(failed.values()), failed, log.error_ratio, p50, p95, p99
+    )
 
 
 def _trouble(

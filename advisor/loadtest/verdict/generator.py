@@ -60,7 +60,7 @@ def offered_as_asked(result: StageResult) -> Objection | None:
     Of a renewal process with gaps of coefficient of variation cv, sigma² is cv² times the mean number.
     """
     stage = result.stage
-    if stage.arrivals not in {Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT}:
+    if not stage.arrivals.steady:
         return None
     asked = stage.rate * (result.end - result.start)
     offered = len(result.log) + result.dropped

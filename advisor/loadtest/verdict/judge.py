@@ -17,7 +17,6 @@ from advisor.loadtest.verdict.workers import shares_sent
 
 NEAR = 0.2  # of the capacity, on the logarithmic scale
 PRECISION = "enough requests for the interval"  # the rule that asks for more of the same evidence
-STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 CHANGING = frozenset({"during"})  # as long as the change takes: more of it cannot be asked for
 SEARCHING = frozenset({"top", "knee", "confirm"})  # of a search whose own answer judges them
 LONG_USERS = frozenset({"load", "soak"})  # stages of users that are meant to show the objective
@@ -84,9 +83,7 @@ def _of_the_stage(result: StageResult, slo: Slo) -> list[Examined]:
 
 def _counts(result: StageResult) -> bool:
     """Stages whose numbers the answer rests on: those that are not meant to overload."""
-    return (
-        result.stage.arrivals in STEADY | {Arrivals.REPLAY, Arrivals.USERS} and _kind(result) not in OVERLOAD
-    )
+    return result.stage.arrivals.demand and _kind(result) not in OVERLOAD
 
 
 def _kind(result: StageResult) -> str:
@@ -150,7 +147,7 @@ def _plain_rules(history: Sequence[StageResult], slo: Slo) -> list[Examined]:
         found.append(Examined("the server was warm", _warmed(warm), warm.stage))
     for result in history:
         if (
-            not (result.stage.arrivals in STEADY or _kind(result) in LONG_USERS)
+            not (result.stage.arrivals.steady or _kind(result) in LONG_USERS)
             or not _counts(result)
             or _kind(result) in CHANGING | SEARCHING
         ):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from advisor.domain import Arrivals, Run, StageResult
+from advisor.domain import Run, StageResult
 from advisor.loadtest.statuses import failure_words
 from advisor.loadtest.verdict.direct import Direct, stage_evidence
 from advisor.loadtest.verdict.warmup import without_warm_up
 
 SEARCHES = frozenset({"capacity", "stress", "scalability"})  # they go beyond the objective on purpose
-_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT, Arrivals.REPLAY, Arrivals.USERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def _of(run: Run, result: StageResult) -> Iterator[Held]:
             Direct.VIOLATED if failed else Direct.MET,
             f"{failed} of {len(log)} requests did not end as expected",
         )
-    if result.stage.arrivals in _STEADY:
+    if result.stage.arrivals.demand:
         *others, errors = stage_evidence(result, run.slo)
         for evidence in others:
             yield Held(name, evidence.bound, evidence.status, evidence.sentence())

@@ -21,7 +21,6 @@ LOADED_FEWEST = 200
 LOADED_SLOWER = 1.5
 LOADED_SURE = 7.0
 LOADED_SLACK = 1.2  # without it, a wave later on moves the cut to where it ends
-_STEADY = frozenset({Arrivals.POISSON, Arrivals.GAMMA, Arrivals.CONSTANT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def without_warm_up(history: Sequence[StageResult]) -> tuple[tuple[StageResult, 
     for position, result in enumerate(history):
         if result.stage.arrivals is Arrivals.SINGLE:
             break
-        if result.stage.arrivals not in _STEADY:
+        if not result.stage.arrivals.steady:
             continue
         log = result.log
         good = log.select(log.ok)

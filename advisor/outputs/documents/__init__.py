@@ -1,7 +1,6 @@
 """The JSON documents of the command line and of the API, built from the domain."""
 
 from advisor.outputs.documents.build import (
-    StageLike,
     capacity_document,
     curve_documents,
     recommendation_document,
@@ -9,7 +8,6 @@ from advisor.outputs.documents.build import (
     run_document,
     slo_document,
     stage_document,
-    stored_stage_document,
 )
 from advisor.outputs.documents.check import (
     CheckDocument,
@@ -60,7 +58,6 @@ __all__ = [
     "SimulationDocument",
     "SloDocument",
     "StageDocument",
-    "StageLike",
     "VerdictDocument",
     "VersionDocument",
     "capacity_document",
@@ -71,5 +68,4 @@ __all__ = [
     "run_document",
     "slo_document",
     "stage_document",
-    "stored_stage_document",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -39,37 +39,6 @@ from advisor.outputs.documents.models import (
 )
 from advisor.scaling.explanation import explain
 from advisor.units import quantile_name
-
-
-class StageLike(Protocol):
-    """A stage as the store keeps it: figures without requests."""
-
-    @property
-    def stage(self) -> domain.Stage: ...
-    @property
-    def start(self) -> float | None: ...
-    @property
-    def end(self) -> float | None: ...
-    @property
-    def requests(self) -> int | None: ...
-    @property
-    def errors(self) -> int | None: ...
-    @property
-    def dropped(self) -> int | None: ...
-    @property
-    def outcomes(self) -> Mapping[str, int] | None: ...
-    @property
-    def completed_rps(self) -> float | None: ...
-    @property
-    def p50(self) -> float | None: ...
-    @property
-    def p95(self) -> float | None: ...
-    @property
-    def p99(self) -> float | None: ...
-    @property
-    def streams(self) -> domain.StreamLog | None: ...
-    @property
-    def shares(self) -> tuple[domain.Share, ...]: ...
 
 
 def slo_document(slo: domain.Slo) -> SloDocument:
@@ -143,52 +112,28 @@ def curve_documents(capacity: domain.Capacity) -> list[CurvePointDocument]:
     ]
 
 
-def stage_document(result: domain.StageResult, slo: domain.Slo | None = None) -> StageDocument:
-    """Figures of a stage from its requests; goodput where `slo` bounds streamed answers."""
-    log = result.log
-    latency = log.latency[log.ok]
-    p50, p95, p99 = (
-        (float(value) for value in np.quantile(latency, (0.5, 0.95, 0.99)))
-        if latency.size
-        else (None, None, None)
-    )
+def stage_document(
+    stage: domain.StageResult | domain.StageSummary, slo: domain.Slo | None = None
+) -> StageDocument:
+    """Figures of a stage, from its requests or as the store keeps them; a stage under way shows what it has.
+    Goodput where `slo` bounds streamed answers.
+    """
+    figures = domain.summarise(stage) if isinstance(stage, domain.StageResult) else stage
     return StageDocument(
-        name=result.stage.name,
-        arrivals=result.stage.arrivals,
-        rate=_asked_rate(result.stage, result.offered_rps),
-        seconds=result.end - result.start,
-        requests=len(log),
-        completed_rps=result.completed_rps,
-        p50=p50,
-        p95=p95,
-        p99=p99,
-        errors=int(log.failed.sum()),
-        dropped=result.dropped,
-        outcomes=log.outcomes,
-        workers=_workers(result.shares),
-        **_streamed(result.streams, result.start, result.end, int(log.failed.sum()), slo),
-    )
-
-
-def stored_stage_document(stage: StageLike, slo: domain.Slo | None = None) -> StageDocument:
-    """The same from the figures that the store keeps; a stage under way shows what it has."""
-    seconds = stage.end - stage.start if stage.start is not None and stage.end is not None else 0.0
-    requests = stage.requests or 0
-    return StageDocument(
-        name=stage.stage.name,
-        arrivals=stage.stage.arrivals,
-        rate=_asked_rate(stage.stage, requests / seconds if seconds > 0 else None),
-        seconds=seconds,
-        requests=requests,
-        completed_rps=stage.completed_rps,
-        p50=stage.p50,
-        p95=stage.p95,
-        p99=stage.p99,
-        errors=stage.errors or 0,
-        dropped=stage.dropped or 0,
-        outcomes=dict(stage.outcomes) if stage.outcomes is not None else None,
-        workers=_workers(stage.shares),
-        **_streamed(stage.streams, stage.start or 0.0, stage.end or 0.0, stage.errors or 0, slo),
+        name=figures.stage.name,
+        arrivals=figures.stage.arrivals,
+        rate=figures.asked_rps,
+        seconds=figures.seconds or 0.0,
+        requests=figures.requests or 0,
+        completed_rps=figures.completed_rps,
+        p50=figures.p50,
+        p95=figures.p95,
+        p99=figures.p99,
+        errors=figures.errors or 0,
+        dropped=figures.dropped or 0,
+        outcomes=dict(figures.outcomes) if figures.outcomes is not None else None,
+        workers=_workers(figures.shares),
+        **_streamed(figures.streams, figures.start or 0.0, figures.end or 0.0, figures.errors or 0, slo),
     )
 
 
@@ -212,25 +157,13 @@ def _streamed(
     }
 
 
-def _asked_rate(stage: domain.Stage, offered: float | None) -> float | None:
-    """What the plan asked for where it asked for one rate, else what was offered; a volley has no rate."""
-    if stage.arrivals is domain.Arrivals.VOLLEY:
-        return None
-    steady = stage.arrivals in (domain.Arrivals.POISSON, domain.Arrivals.GAMMA, domain.Arrivals.CONSTANT)
-    return stage.rate if steady else finite(offered)
-
-
 def run_document(
-    run: domain.Run, stages: Sequence[StageLike] | None = None, *, now: float | None = None
+    run: domain.Run, stages: Sequence[domain.StageSummary] | None = None, *, now: float | None = None
 ) -> RunDocument:
     """A run; `stages` gives figures from the store in place of the run's own requests. A run under way has
     lasted until `now` (Unix seconds), where that is given.
     """
-    documents = (
-        [stage_document(result, run.slo) for result in run.stages]
-        if stages is None
-        else [stored_stage_document(stage, run.slo) for stage in stages]
-    )
+    documents = [stage_document(stage, run.slo) for stage in (run.stages if stages is None else stages)]
     capacity = run.capacity
     last = max((result.end for result in run.stages), default=None)
     until = now if run.ended_at is None and run.status is domain.RunStatus.RUNNING else run.ended_at
