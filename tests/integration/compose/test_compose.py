@@ -74,6 +74,7 @@ def test_what_is_built_and_mounted_is_there():
 def test_images_are_pinned_and_their_processes_are_not_root():
     assert re.search(r"^ARG PYTHON=python:\d+\.\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
     for service in SERVICES.values():
+        assert service["security_opt"] == ["no-new-privileges:true"]
         if "image" in service:
             assert re.fullmatch(r"[\w/.-]+:v?\d+\.\d+[\w.-]*", service["image"])
         else:
