@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from advisor.domain import RequestLog, RunStatus, Stage, StageResult, Stop, Window
+from advisor.domain import RunStatus, Stage, StageResult, Stop, Window
 from advisor.errors import AdvisorError, EngineFailed
 from advisor.loadtest.guards import Guards, distress, too_many_errors
 from advisor.loadtest.hook import Change, Hook, HookResult
-from advisor.loadtest.phases import phases
+from advisor.loadtest.phases import phases, so_far
 from advisor.loadtest.plan.common import Hooked, Plan
 from advisor.loadtest.protocol import SecondRecord
 from advisor.units import format_seconds
@@ -223,7 +223,7 @@ class _Run:
                         self.seconds.append(item)
         if self.stage is not None:
             await self.generator.close()
-            self._finish(self._partial(stage))
+            self._finish(so_far(stage, self.seconds))
 
     async def end(self) -> None:
         """Leave no task behind."""
@@ -386,17 +386,3 @@ class _Run:
             self.changing.cancel()
             await asyncio.gather(self.changing, return_exceptions=True)
             self.changing = None
-
-    def _partial(self, stage: Stage) -> StageResult:
-        """The running stage from its seconds alone, where the generator did not give its result."""
-        first = self.seconds[0].start if self.seconds else 0.0
-        last = self.seconds[-1].end if self.seconds else first
-        return StageResult(
-            stage,
-            first,
-            last,
-            RequestLog.concat(record.log for record in self.seconds),
-            dropped=sum(record.dropped for record in self.seconds),
-            drained=False,
-            generator_cpu=self.seconds[-1].cpu if self.seconds else None,
-        )

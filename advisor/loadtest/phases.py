@@ -1,4 +1,4 @@
-"""A stage in which the target was changed, cut into what came before, during and after the change. Pure."""
+"""A stage from its seconds: cut where the target was changed in it, or as far as it came. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.domain import StageResult, StreamLog
+from advisor.domain import RequestLog, Stage, StageResult, StreamLog
 from advisor.loadtest.plan.rollout import PHASES
 from advisor.loadtest.protocol import SecondRecord
 
@@ -57,4 +57,23 @@ def _phase(
             w for w in result.windows if (first or w.end - epoch > begin) and (last or w.end - epoch <= end)
         ),
         streams=StreamLog.concat(record.streams for record in records if record.streams is not None),
+    )
+
+
+def so_far(stage: Stage, seconds: Sequence[SecondRecord]) -> StageResult:
+    """What its seconds tell of a stage whose generator never gave the result."""
+    length = sum(record.end - record.start for record in seconds)
+    return StageResult(
+        stage,
+        seconds[0].start if seconds else 0.0,
+        seconds[-1].end if seconds else 0.0,
+        RequestLog.concat(record.log for record in seconds),
+        dropped=sum(record.dropped for record in seconds),
+        drained=False,
+        # An upper bound of the stage's own.
+        dispatch_delay_p99=max(
+            (r.dispatch_delay_p99 for r in seconds if r.dispatch_delay_p99 is not None), default=None
+        ),
+        generator_cpu=sum(r.cpu * (r.end - r.start) for r in seconds) / length if length else None,
+        streams=StreamLog.concat(record.streams for record in seconds if record.streams is not None),
     )

@@ -6,12 +6,14 @@ import asyncio
 import dataclasses
 import time
 
+import numpy as np
 import pytest
 
-from advisor.domain import Arrivals, RequestLog, RunStatus, Stage, Stop, Window
+from advisor.domain import Arrivals, RequestLog, RunStatus, Stage, Stop, StreamLog, Window
 from advisor.errors import EngineFailed
 from advisor.loadtest.execute import Ended, Observer, execute
 from advisor.loadtest.guards import Guards, distress, overloads, too_many_errors
+from advisor.loadtest.histogram import gap_histogram
 from advisor.loadtest.plan import Caps, LoadPlan
 from advisor.loadtest.protocol import SecondRecord
 from tests.loadtest.simulated import Bench, Server, SimulatedGenerator, seconds_of
@@ -116,6 +118,22 @@ def test_a_generator_that_dies_fails_the_run_and_its_seconds_are_kept():
     assert isinstance(found.error, EngineFailed)
     assert "signal 9" in found.reason
     assert len(found.stages[0].log) > 0
+
+
+def test_streams_and_the_generator_s_own_figures_outlive_it():
+    streams = StreamLog(*np.array([[0.0], [0.0], [0.2], [0.9]]), np.array([8]), gap_histogram(np.ones(7)))
+
+    class Streaming(Endless):
+        async def run_stage(self, stage):
+            cpu = 0.1
+            async for item in super().run_stage(stage):
+                yield dataclasses.replace(item, streams=streams, cpu=cpu, dispatch_delay_p99=cpu / 100)
+                cpu += 0.2
+
+    (stage,) = run(PLAN, Streaming(records=3)).stages
+    assert stage.streams is not None
+    assert len(stage.streams) == 3
+    assert (stage.generator_cpu, stage.dispatch_delay_p99) == (pytest.approx(0.3), pytest.approx(0.005))
 
 
 def test_a_stage_without_a_result_is_a_broken_generator():
