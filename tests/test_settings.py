@@ -92,6 +92,14 @@ def test_the_store_lies_beside_the_file_wherever_a_command_is_started(tmp_path, 
     assert load(path).store == found.format(tmp_path)
 
 
+def test_configured_runs_stay_in_the_limits_of_their_target():
+    text = with_target_key(
+        "limits: {rate: 50, duration: 5m}\n    scenarios: {soak: {rate: 40, duration: 10m}}"
+    )
+    with pytest.raises(ConfigurationError, match=r"scenarios.soak.duration \(600\) exceeds limits.duration"):
+        parse(text)
+
+
 def test_absolute_payload_paths_stay(tmp_path):
     path, body = tmp_path / "conf" / "advisor.yaml", tmp_path / "body.json"
     path.parent.mkdir()

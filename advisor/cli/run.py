@@ -135,7 +135,8 @@ def run(
         float | None, _how(metavar="RPS", help="req/s of load, soak and rollout, and the base of spike.")
     ] = None,
     duration: Annotated[
-        str | None, _how(metavar="TIME", help="Of the scenario's own phase, such as 45s or 10m.")
+        str | None,
+        _how(metavar="TIME", help="Of the scenario's own phase, such as 45s; of a search its budget."),
     ] = None,
     factor: Annotated[
         float | None, _how(metavar="X", help="Of spike: how many times the base; of replay: of the demand.")

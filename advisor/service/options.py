@@ -40,9 +40,11 @@ SOAK_SHARE = 0.7  # of the known capacity
 SPIKE_SHARE = 0.5
 ROLLOUT_SHARE = 0.5
 WITH_CV = frozenset({"load", "spike", "soak", "replay", "rollout"})
+SEARCHES = frozenset({"capacity", "scalability"})  # they find the rates themselves
 ONLY = {
-    "curve": "replay", "curve_file": "replay", "last": "replay", "compress": "replay",
-    "replicas": "scalability",
+    "rate": ("load", "stress", "spike", "soak", "rollout"), "factor": ("spike", "replay"),
+    "curve": ("replay",), "curve_file": ("replay",), "last": ("replay",), "compress": ("replay",),
+    "replicas": ("scalability",),
 }  # fmt: skip
 COUNTS = (1, 2, 4)  # of replicas, for scalability
 LARGEST_SHARE = 0.95  # of its time limit that a demand curve may take: answers must still come in
@@ -117,8 +119,12 @@ def check_scenario(name: str) -> None:
 
 
 def caps_of(target: TargetSettings, scenario: str, options: RunOptions) -> Caps:
-    """What the run stays in: the smaller of what was asked and the target's limits."""
-    budget = options.budget or DEFAULT_BUDGET.get(scenario, target.limits.duration)
+    """What the run stays in: the smaller of what was asked and the target's limits.
+
+    A search has no phase of its own but the whole: its duration is its budget.
+    """
+    whole = options.budget or (options.duration if scenario in SEARCHES else None)
+    budget = whole or DEFAULT_BUDGET.get(scenario, target.limits.duration)
     rate = target.limits.rate
     return Caps(
         rate=min(options.max_rate or rate, rate),
@@ -149,6 +155,11 @@ def plan_of(
     check_scenario(scenario)
     caps = caps_of(target, scenario, options)
     seed, rate, duration = options.seed, options.rate, options.duration
+    if duration is not None and duration > caps.seconds and scenario not in SEARCHES:
+        raise ConfigurationError(
+            f"a duration of {format_seconds(duration)} exceeds the run's {format_seconds(caps.seconds)}",
+            hint="raise limits.duration, or the budget",
+        )
     if target.locustfile is not None:
         return _users_plan(scenario, caps, options)
     if options.users is not None or options.spawn_rate is not None:
@@ -162,9 +173,12 @@ def plan_of(
             hint="raise limits.rate, or max_rate",
         )
     for name, only in ONLY.items():
-        if getattr(options, name) and only != scenario:
+        if getattr(options, name) and scenario not in only:
             raise ConfigurationError(
-                f"{name.replace('_', ' ')} only goes with a {only} run, not with {scenario}"
+                f"{name.replace('_', ' ')} only goes with a {', '.join(only)} run, not with {scenario}",
+                hint="bound it with max_rate, or ask for a load run"
+                if name == "rate" and scenario in SEARCHES
+                else None,
             )
     cv = options.cv or 1.0
     if cv != 1 and scenario not in WITH_CV:

@@ -236,6 +236,15 @@ class TargetSettings(Settings):
     blackout: list[BlackoutSettings] = Field(default_factory=list)
     version: Text | None = None
 
+    @model_validator(mode="after")
+    def _runs_stay_in_the_limits(self) -> Self:
+        for name, scenario in self.scenarios.items():
+            for key in ("rate", "duration"):
+                asked, most = getattr(scenario, key), getattr(self.limits, key)
+                if asked is not None and asked > most:
+                    raise ValueError(f"scenarios.{name}.{key} ({asked:g}) exceeds limits.{key} ({most:g})")
+        return self
+
     @property
     def locustfile(self) -> Path | None:
         """A team's own users, in place of requests: they come alone."""

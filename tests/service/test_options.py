@@ -9,7 +9,7 @@ from advisor.domain import Arrivals, Refusal, Slo, Stage, StageResult, Stop
 from advisor.errors import ConfigurationError
 from advisor.loadtest.plan import CapacityPlan, Plan, Quick, ReplayPlan, SoakPlan, SpikePlan, StressPlan
 from advisor.loadtest.plan.common import Hooked
-from advisor.service.options import SCENARIOS, RunOptions, caps_of, guards_of, plan_of
+from advisor.service.options import ONLY, SCENARIOS, RunOptions, caps_of, guards_of, plan_of
 from advisor.settings import LimitSettings, ScenarioSettings, TargetSettings
 
 CURVE = ((0.0, 1.0), (10.0, 5.0))
@@ -46,7 +46,8 @@ def first(plan: Plan) -> Stage:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_scenario_has_a_plan_of_its_name(scenario: str) -> None:
-    plan = a_plan(scenario, RunOptions(rate=10, curve=CURVE if scenario == "replay" else ()))
+    rate = 10 if scenario in ONLY["rate"] else None
+    plan = a_plan(scenario, RunOptions(rate=rate, curve=CURVE if scenario == "replay" else ()))
 
     assert plan.scenario == scenario
     assert first(plan).seconds > 0
@@ -64,6 +65,13 @@ def test_what_is_asked_stays_within_the_limits_of_the_target() -> None:
 
     caps = caps_of(a_target(rate=200, duration=600), "capacity", RunOptions(max_rate=50, budget=90))
     assert (caps.rate, caps.seconds) == (50, 90)
+
+
+def test_the_duration_of_a_search_is_its_budget() -> None:
+    target = a_target(duration=600)
+
+    assert caps_of(target, "capacity", RunOptions(duration=60)).seconds == 60
+    assert caps_of(target, "capacity", RunOptions(duration=60, budget=90)).seconds == 90
 
 
 def test_a_rate_above_the_limit_is_refused_with_what_to_do() -> None:
@@ -162,6 +170,9 @@ def test_arrivals_can_be_burstier_than_poisson_where_that_means_something() -> N
     [
         ("load", RunOptions(rate=1, last=60), "last only goes with a replay run"),
         ("soak", RunOptions(rate=1, replicas=(1, 2)), "replicas only goes with a scalability run"),
+        ("capacity", RunOptions(rate=50), "rate only goes with a load, stress, spike, soak, rollout run"),
+        ("smoke", RunOptions(factor=3), "factor only goes with a spike, replay run, not with smoke"),
+        ("load", RunOptions(rate=1, duration=7200), "a duration of 2 h exceeds the run's 10 min"),
         ("spike", RunOptions(rate=1, factor=0.5), "factor must be above 1"),
         ("scalability", RunOptions(replicas=(4,)), "two or more numbers of replicas"),
         ("scalability", RunOptions(replicas=(1, 2, 50)), "50 replicas exceed the limit of 20"),
