@@ -16,25 +16,25 @@ COPY pyproject.toml README.md LICENSE ./
 RUN mkdir advisor dashboards exporters && touch advisor/__init__.py dashboards/__init__.py exporters/__init__.py
 
 FROM build AS build-exporter
-RUN pip install . && rm -r build
+RUN pip install . && rm -rf build
 COPY exporters exporters
 RUN pip install --no-deps --force-reinstall . && pip uninstall --yes pip
 
 FROM build AS build-advisor
-RUN pip install '.[advisor,postgres,kubernetes,dashboards]' && rm -r build
+RUN pip install '.[advisor,postgres,kubernetes,dashboards]' && rm -rf build
 COPY exporters exporters
 COPY advisor advisor
 COPY dashboards dashboards
 RUN pip install --no-deps --force-reinstall .
 
 FROM build AS build-loadgen
-RUN pip install '.[advisor]' && rm -r build
+RUN pip install '.[advisor]' && rm -rf build
 COPY exporters exporters
 COPY advisor advisor
 RUN pip install --no-deps --force-reinstall .
 
 FROM build AS build-demo-model
-RUN pip install '.[demo]' 'fastapi>=0.135' 'uvicorn>=0.34' && rm -r build
+RUN pip install '.[demo]' 'fastapi>=0.135' 'uvicorn>=0.34' && rm -rf build
 COPY exporters exporters
 COPY advisor advisor
 RUN pip install --no-deps --force-reinstall .
