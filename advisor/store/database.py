@@ -6,8 +6,9 @@ import logging
 import sqlite3
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, func, make_url, select, text
 from sqlalchemy.engine import URL
@@ -51,11 +52,11 @@ class Database:
         """Else PostgreSQL."""
         return self._engine.dialect.name == "sqlite"
 
-    def read(self) -> Any:
+    def read(self) -> AbstractContextManager[Connection]:
         """A context manager that gives a `Connection` with one consistent view."""
         return self._engine.begin()
 
-    def write(self) -> Any:
+    def write(self) -> AbstractContextManager[Connection]:
         """A context manager that gives a `Connection`; commits at its end, undoes on an exception."""
         return self._writer.begin()
 
@@ -64,7 +65,7 @@ class Database:
         if self.is_sqlite:
             return time.time()
         with self.read() as connection:
-            return float(connection.scalar(select(func.extract("epoch", func.clock_timestamp()))))
+            return float(connection.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
 
     def close(self) -> None:
         """Give all connections back."""

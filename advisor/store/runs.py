@@ -258,13 +258,12 @@ class Runs:
                 RunRow.target.in_(targets),
                 RunRow.scenario == scenario,
                 RunRow.verdict.in_([VerdictStatus.VALID.value, VerdictStatus.INCONCLUSIVE.value]),
-                RunRow.ended_at.is_not(None),
             )
             .group_by(RunRow.target)
         )
         with self._db.read() as connection:
             rows = connection.execute(query).all()
-        return {row[0]: row[1] for row in rows}
+        return {target: ended for target, ended in rows if ended is not None}
 
     def owners(self) -> dict[str, tuple[str, str | None]]:
         """(target, owner) by id of the runs that are recorded as running."""
