@@ -58,6 +58,8 @@ def create_app(advisor: Advisor, access: Access) -> FastAPI:
     app.state.advisor = advisor
     app.state.access = access
     app.state.stopping = asyncio.Event()
+    app.state.seen_runs = metrics.SeenRuns()
+    app.state.documents = recommendations.Documents()
     problems.install(app)
     app.add_middleware(BrowserGuard, access=access)
     for module in (recommendations, targets, runs, health, metrics, pages):

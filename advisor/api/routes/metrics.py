@@ -28,11 +28,9 @@ router = APIRouter(tags=["service"], dependencies=VIEWER, responses=PROBLEMS)
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request, advisor: AdvisorDep) -> Response:
     """Recommendations, fitted curves, runs and forecasts; what is not known is absent."""
-    state = request.app.state
-    if not hasattr(state, "seen_runs"):
-        state.seen_runs = SeenRuns()
+    seen: SeenRuns = request.app.state.seen_runs
     advice = await advisor.recommendations()
-    runs, stages = await state.seen_runs.renew(advisor, advice)
+    runs, stages = await seen.renew(advisor, advice)
     scaling = {target.name: target.scaling for target in advisor.settings.targets}
     snapshot = Snapshot(advice, runs, stages, scaling)
     registry = CollectorRegistry(auto_describe=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from advisor.api.dependencies import PROBLEMS, VIEWER, AdvisorDep, Duration, Ratio, asked_objective
@@ -76,10 +76,34 @@ class WhatIfInFormat(WhatIf):
     format: Format = Format.JSON
 
 
+class Documents:
+    """Advice as JSON; the newest of each target is kept, because answers stay the same for a while."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Recommendation, bytes]] = {}
+
+    def json(self, advice: Recommendation) -> bytes:
+        """Its document."""
+        kept = self._kept.get(advice.target)
+        if kept is not None and kept[0] is advice:
+            return kept[1]
+        text = recommendation_document(advice).model_dump_json().encode()
+        self._kept[advice.target] = advice, text
+        return text
+
+
+def _documents(request: Request) -> Documents:
+    documents: Documents = request.app.state.documents
+    return documents
+
+
+_DocumentsDep = Annotated[Documents, Depends(_documents)]
+
+
 @router.get("", response_model=list[RecommendationDocument])
-async def all_recommendations(advisor: AdvisorDep) -> Response:
+async def all_recommendations(advisor: AdvisorDep, documents: _DocumentsDep) -> Response:
     """Of every target, in the configuration's order."""
-    parts = [_json(advice) for advice in await advisor.recommendations()]
+    parts = [documents.json(advice) for advice in await advisor.recommendations()]
     return Response(b"[" + b",".join(parts) + b"]", media_type="application/json")
 
 
@@ -89,12 +113,12 @@ async def all_recommendations(advisor: AdvisorDep) -> Response:
     responses={200: {"content": {"application/yaml": {}, "text/markdown": {}}}},
 )
 async def recommendation(
-    target: str, advisor: AdvisorDep, asked: Annotated[WhatIfInFormat, Query()]
+    target: str, advisor: AdvisorDep, documents: _DocumentsDep, asked: Annotated[WhatIfInFormat, Query()]
 ) -> Response:
     """Of one target, as JSON, as a manifest, or as Markdown for people."""
     found = await ask(advisor, target, asked)
     if asked.format is Format.JSON:
-        return Response(_json(found), media_type="application/json")
+        return Response(documents.json(found), media_type="application/json")
     return _written(advisor, found, asked.format)
 
 
@@ -109,19 +133,6 @@ async def hpa(target: str, advisor: AdvisorDep, asked: Annotated[WhatIf, Query()
 async def ask(advisor: AdvisorDep, name: str, asked: WhatIf) -> Recommendation:
     """The answer to one question."""
     return await advisor.recommendation(name, asked.question(advisor.target(name).slo.slo()))
-
-
-def _json(advice: Recommendation) -> bytes:
-    """Its document; the newest of each target is kept, because answers stay the same for a while."""
-    kept = _kept.get(advice.target)
-    if kept is not None and kept[0] is advice:
-        return kept[1]
-    text = recommendation_document(advice).model_dump_json().encode()
-    _kept[advice.target] = advice, text
-    return text
-
-
-_kept: dict[str, tuple[Recommendation, bytes]] = {}
 
 
 def _written(advisor: AdvisorDep, found: Recommendation, form: Format) -> Response:
