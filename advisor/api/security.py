@@ -153,13 +153,16 @@ def role_of(
 def require(needed: Role) -> Callable[..., None]:
     """A dependency that lets only `needed` and above pass."""
 
-    def check(role: Annotated[Role, Depends(role_of)]) -> None:
+    def check(request: Request, role: Annotated[Role, Depends(role_of)]) -> None:
         if role >= needed:
             return
         if role is Role.NONE:
+            given = request.headers.get("Authorization", "").lower().startswith("bearer ")
             raise HTTPException(
                 HTTPStatus.UNAUTHORIZED,
-                "a token is needed: send 'Authorization: Bearer TOKEN'",
+                "this token is not known here"
+                if given
+                else "a token is needed: send 'Authorization: Bearer TOKEN'",
                 headers={"WWW-Authenticate": 'Bearer realm="capacity-advisor"'},
             )
         raise HTTPException(HTTPStatus.FORBIDDEN, f"this needs the token of the {needed.name.lower()} role")

@@ -112,7 +112,7 @@ def test_targets_with_their_schedule(client):
     assert (first["name"], second["name"]) == ("sleeper", "nobody")
     assert first["slo"]["latency"] == {"p95": 0.15}
     assert [entry["scenario"] for entry in first["schedule"]] == ["soak"]
-    assert client.get("/targets/nobody").json()["requests"] == ["POST /"]
+    assert client.get("/targets/nobody").json()["requests"] == ["GET /"]
 
 
 def test_windows_of_an_hour(client):
@@ -273,7 +273,8 @@ def test_tokens_and_roles(config, tmp_path):
         answer = client.get("/runs")
         assert "a token is needed" in problem(answer, 401)
         assert answer.headers["www-authenticate"].startswith("Bearer")
-        problem(client.get("/runs", headers={"Authorization": "Bearer wrong"}), 401)
+        wrong = client.get("/runs", headers={"Authorization": "Bearer wrong"})
+        assert "this token is not known here" in problem(wrong, 401)
         problem(client.get("/metrics"), 401)
         viewer, operator = ({"Authorization": f"Bearer {token}"} for token in ("look", "touch"))
         assert client.get("/runs", headers=viewer).status_code == 200
