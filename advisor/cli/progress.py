@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
+from advisor.domain import failures
 from advisor.outputs.findings import change_words
 from advisor.service.bus import News, RunEvent
 from advisor.units import format_rate, format_seconds
@@ -79,8 +80,7 @@ class RunView:
         self.in_flight = data.get("in_flight")
         self.elapsed = _number(data.get("end")) or self.elapsed
         self.requests += int(data.get("requests") or 0)
-        counts: Mapping[str, int] = data.get("counts") or {}
-        self.errors += sum(count for name, count in counts.items() if name != "ok")
+        self.errors += sum(failures(data.get("counts") or {}).values())
 
     @property
     def span(self) -> tuple[float, float | None]:
