@@ -23,7 +23,8 @@ def story(scenario="capacity", seconds=7):
     yield News.STAGE_START, {"name": "knee 1", "arrivals": "poisson", "rate": 80.0, "seconds": 10.0}
     for second in range(seconds):
         yield News.SECOND, {"name": "knee 1", "end": 2.0 + second, "requests": 80, "completed_rps": 78.0,
-                            "p95": 0.14, "in_flight": 9, "counts": {"ok": 77, "rejected": 2, "cancelled": 1}}  # fmt: skip
+                            "p95": 0.14, "in_flight": 9,
+                            "counts": {"ok": 77, "rejected": 2, "cancelled": 1}}  # fmt: skip
     yield News.STAGE_END, {"name": "knee 1", "rate": 80.0, "seconds": 7.0, "requests": 560, "p95": 0.14,
                            "errors": 14, "dropped": 3}  # fmt: skip
     yield News.FITTING, {"stages": 2, "requests": 580}
