@@ -210,7 +210,7 @@ def run(
         Path | None,
         _answer(
             metavar="PREFIX",
-            help="PREFIX_stats.csv, _stats_history.csv and _failures.csv with Locust's columns, but "
+            help="PREFIX_stats.csv, _stats_history, _failures and _exceptions with Locust's columns, but "
             "percentiles of the requests themselves, and a history of each second alone.",
         ),
     ] = None,

@@ -8,6 +8,7 @@ from typing import Any
 from advisor.units import format_rate, format_seconds, format_share, quantile_name
 
 Found = Mapping[str, Any]
+_AT_ONCE = 0.1  # s; the intervals that times are counted in are longer
 Rows = Iterator[tuple[str, str]]
 
 
@@ -53,7 +54,7 @@ def _after(seconds: float | None, what: str, never: str) -> str:
         return never
     return (
         f"{what} {format_seconds(seconds)} after the spike"
-        if seconds > 0
+        if seconds >= _AT_ONCE
         else f"{what} when the spike was over"
     )
 
