@@ -9,7 +9,7 @@ import numpy as np
 
 from advisor.capacity.identification import Identification
 from advisor.capacity.regression import Estimate, points_of_stages
-from advisor.domain import Arrivals, Capacity, Slo, StageResult
+from advisor.domain import Arrivals, Capacity, Outcome, RequestLog, Slo, StageResult
 from advisor.loadtest.verdict.direct import Direct, stage_status
 from advisor.units import format_seconds, quantile_name
 
@@ -61,16 +61,18 @@ def held_somewhere(stages: Sequence[StageResult], slo: Slo) -> bool:
     fit may call it hopeless.
     """
     held: set[float] | None = None
+    sound = [stage for stage in stages if _few_errors(stage.log, slo)]
     for bound in slo.latency:
-        points = points_of_stages(stages, bound)
-        rates = {
-            point.rate
-            for point in points
-            if point.quantile <= bound.seconds
-            and point.failed <= slo.error_ratio * (point.answered + point.failed)
-        }
+        points = points_of_stages(sound, bound)
+        rates = {point.rate for point in points if point.quantile <= bound.seconds}
         held = rates if held is None else held & rates
     return bool(held)
+
+
+def _few_errors(log: RequestLog, slo: Slo) -> bool:
+    """Rejections aside: they tell of too much load."""
+    failed = log.failed & (log.outcome != Outcome.REJECTED)
+    return bool(failed.sum() <= slo.error_ratio * (~log.cut).sum())
 
 
 def inverted(stages: Sequence[StageResult], slo: Slo) -> str | None:

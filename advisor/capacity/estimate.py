@@ -20,6 +20,7 @@ from advisor.capacity.agreement import (
     moved_by_replay,
 )
 from advisor.capacity.conditions import cpu_limit, engine_slots
+from advisor.capacity.first_tokens import as_whole_answers
 from advisor.capacity.identification import Identification, ServerModel, identify
 from advisor.capacity.regression import (
     Regression,
@@ -83,6 +84,7 @@ def quick_estimate(
     seed: int = 0,
 ) -> Quick | Refusal:
     """A first answer between stages (about half a second); the regression's where no server is identified."""
+    slo, _ = as_whole_answers(stages, slo)
     found = identify(
         RequestLog.concat(stage.log for stage in stages),
         slo,
@@ -139,6 +141,29 @@ def estimate_with_model(
     seed: int = 0,
 ) -> Estimated:
     """As `estimate`, with the identified server, which answers other objectives later without a run."""
+    slo, how = as_whole_answers(stages, slo)
+    found = _estimated(
+        stages,
+        slo,
+        cpu_limit_cores=cpu_limit_cores,
+        run_id=run_id,
+        measured_at=measured_at,
+        seed=seed,
+    )
+    if how is None or isinstance(found.answer, Refusal):
+        return found
+    return replace(found, answer=replace(found.answer, warnings=(*found.answer.warnings, how)))
+
+
+def _estimated(
+    stages: Sequence[StageResult],
+    slo: Slo,
+    *,
+    cpu_limit_cores: float | None,
+    run_id: str | None,
+    measured_at: float | None,
+    seed: int,
+) -> Estimated:
     context = Context(
         cpu_limit_cores or cpu_limit(stages),
         run_id,

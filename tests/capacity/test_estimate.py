@@ -241,6 +241,8 @@ def test_quick_answers_hold_nothing_where_too_many_are_errors():
     failing = [replace(queue.stages[0], log=replace(log, outcome=outcome))]
     assert not held_somewhere(failing, slo(0.1))
     assert held_somewhere(failing, slo(0.1, error_ratio=0.05))
+    rejected = np.where(outcome == Outcome.SERVER_ERROR, Outcome.REJECTED, outcome).astype(np.int8)
+    assert held_somewhere([replace(queue.stages[0], log=replace(log, outcome=rejected))], slo(0.1))
 
 
 def windows_of(result, each, limit):
