@@ -84,7 +84,8 @@ class Scheduler:
             run = await self._coordinator.start(target, scenario, details={"trigger": "schedule"})
         except AdvisorError as error:
             _log.warning("scheduled %s run on %s was left out: %s", scenario, target, error.message)
-            event = ServiceEvent(time.time(), "skipped", f"scheduled {scenario} run: {error.message}", target)
+            why = f"the scheduled {scenario} run was left out: {error.message}"
+            event = ServiceEvent(time.time(), "skipped", why, target)
             await self._threads(self._store.events.add, event)
         else:
             _log.info("scheduled %s run %s on %s", scenario, run.run_id, target)

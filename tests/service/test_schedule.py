@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from pathlib import Path
 
 from advisor.errors import TargetBusy
 from advisor.service.schedule import Scheduler, next_runs
@@ -57,8 +56,7 @@ class _Busy:
         raise TargetBusy(f"target '{target}' is busy")
 
 
-def test_a_start_that_may_not_be_is_told_in_the_diary(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/advisor.db")
+def test_a_start_that_may_not_be_is_told_in_the_diary(store: Store) -> None:
     threads = StoreThreads(1)
     scheduler = Scheduler(
         AdvisorSettings(targets=[a_target("heart")]),
@@ -70,13 +68,12 @@ def test_a_start_that_may_not_be_is_told_in_the_diary(tmp_path: Path) -> None:
     asyncio.run(scheduler.start_run("heart", "soak"))
 
     (event,) = store.events.list(target="heart")
-    assert (event.kind, event.message) == ("skipped", "scheduled soak run: target 'heart' is busy")
+    assert event.kind == "skipped"
+    assert event.message == "the scheduled soak run was left out: target 'heart' is busy"
     threads.close()
-    store.close()
 
 
-def test_the_schedule_is_what_the_configuration_says_and_ends_when_told(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/advisor.db")
+def test_the_schedule_is_what_the_configuration_says_and_ends_when_told(store: Store) -> None:
     threads = StoreThreads(1)
     settings = AdvisorSettings(targets=[a_target("heart", soak="0 1 * * *", spike="0 4 * * *")])
     scheduler = Scheduler(settings, _Busy(), store, threads)  # type: ignore[arg-type]
@@ -90,4 +87,3 @@ def test_the_schedule_is_what_the_configuration_says_and_ends_when_told(tmp_path
 
     assert sorted(asyncio.run(scenario())) == [("heart soak", True), ("heart spike", True)]
     threads.close()
-    store.close()
