@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,13 +72,6 @@ def a_run(run_id: str, ended_at: float = NOW - 3600, verdict: str = "valid", **c
         ended_at=ended_at,
     )
     return replace(run, **changes)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/advisor.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture

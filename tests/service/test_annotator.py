@@ -11,7 +11,6 @@ from advisor.service import annotator as annotator_module
 from advisor.service.annotator import RECENT, Annotator
 from advisor.service.threads import StoreThreads
 from advisor.settings import GrafanaSettings
-from advisor.store import Store
 from tests.outputs.grafana_server import TOKEN, fake_grafana
 from tests.scaling.advice import NOW, SLO
 
@@ -20,13 +19,6 @@ from tests.scaling.advice import NOW, SLO
 def fake():
     with fake_grafana() as server:
         yield server
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'advisor.db'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

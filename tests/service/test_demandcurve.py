@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,6 @@ from advisor.service.demandcurve import curve_of_file, curve_of_production
 from advisor.store import Store
 
 NOW = 1_700_000_000.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store(f"sqlite:///{tmp_path}/advisor.db")
-    yield found
-    found.close()
 
 
 def observe(store: Store, first: float, last: float) -> None:

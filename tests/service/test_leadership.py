@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -37,13 +36,6 @@ class Duty:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "HEARTBEAT", 0.05)
     monkeypatch.setattr(leadership, "RETRY", 0.05)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/advisor.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture

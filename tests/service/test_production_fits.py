@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +37,6 @@ def a_target(**changes: Any) -> TargetSettings:
             **changes,
         }
     )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/advisor.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -8,18 +8,10 @@ import pytest
 
 from advisor.domain import Capacity, LatencyBound, Refusal, Run, RunStatus, Slo, Verdict, VerdictStatus
 from advisor.service.versions import capacity_within, measured_versions, newest_run, newest_valid_run
-from advisor.store import Store
 from tests.loadtest.build import poisson_log, result_of
 from tests.scaling.advice import NOW, SLO, capacity
 
 VALID, INCONCLUSIVE, INVALID = (Verdict(status) for status in VerdictStatus)
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/advisor.db")
-    yield store
-    store.close()
 
 
 def run(run_id, version="v1", verdict=VALID, age=0.0, **more):
