@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.domain import Slo, StageResult
-from advisor.loadtest.findings.timeline import timeline
+from advisor.loadtest.findings.timeline import PER_INTERVAL, timeline, watched
 
-PER_INTERVAL = 20  # requests at the mean rate, so that a p95 means something
 MOST_INTERVALS = 2000
 
 
@@ -50,12 +49,12 @@ def replay_findings(result: StageResult, slo: Slo) -> ReplayFindings | None:
     told = ~log.cut
     if seconds <= 0 or not told.any():
         return None
-    bound = slo.latency[0] if slo.latency else None
-    quantile, limit = (bound.quantile, bound.seconds) if bound else (0.95, np.inf)
+    quantile, bound = watched(slo)
+    limit = np.inf if bound is None else bound
     mean = len(log) / seconds
     width = max(1.0, PER_INTERVAL / mean, seconds / MOST_INTERVALS)
     line = timeline(result, quantile, width)
-    share = np.divide(line.failed, line.offered, out=np.zeros_like(line.failed), where=line.offered > 0)
+    share = line.failed_share
     had = line.offered > 0
     slow = np.nan_to_num(line.latency, nan=0.0) > limit
     held = ~slow & (share <= slo.error_ratio)

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.domain import RequestLog, Slo, StageResult, failures
-from advisor.loadtest.findings.timeline import Bools, timeline
+from advisor.loadtest.findings.timeline import PER_INTERVAL, Bools, calm_latency, timeline, watched
 from advisor.loadtest.hook import Change
 from advisor.loadtest.plan.common import named
 from advisor.loadtest.plan.rollout import PHASES
-
-PER_INTERVAL = 20  # requests, so that a p95 means something
-CALM = 1.5  # times the latency before the change, where that is above the objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,8 @@ def rollout_findings(
         return None
     change = changes[-1]
     phases = {name: _phase(result) for name, result in parts.items()}
-    quantile = slo.latency[0].quantile if slo.latency else 0.95
-    usual, worst, trouble = _trouble(list(parts.values()), change, slo, quantile)
+    quantile, _ = watched(slo)
+    usual, worst, trouble = _trouble(list(parts.values()), change, slo)
     failed = sum(phase.failed for name, phase in phases.items() if name != PHASES[0])
     return RolloutFindings(
         rate=next(iter(parts.values())).stage.rate,
@@ -87,10 +84,10 @@ def _phase(result: StageResult) -> Phase:
 
 
 def _trouble(
-    parts: Sequence[StageResult], change: Change, slo: Slo, quantile: float
+    parts: Sequence[StageResult], change: Change, slo: Slo
 ) -> tuple[float | None, float | None, float | None]:
     """(latency before, worst since the change began, seconds of trouble)."""
-    whole = _joined(parts)
+    whole, (quantile, bound) = _joined(parts), watched(slo)
     width = max(1.0, PER_INTERVAL / max(whole.stage.rate, 1e-9))
     line = timeline(whole, quantile, width)
     begin = change.start - whole.start
@@ -98,10 +95,7 @@ def _trouble(
     known = np.isfinite(line.latency)
     usual = line.latency[~since & known & line.asked]
     before = float(np.median(usual)) if usual.size else None
-    allowed = max(
-        slo.latency[0].seconds if slo.latency else 0.0, CALM * before if before is not None else 0.0
-    )
-    share = np.divide(line.failed, line.offered, out=np.zeros_like(line.failed), where=line.offered > 0)
+    allowed, share = calm_latency(bound, before), line.failed_share
     normal = float(share[~since].max(initial=0.0))  # a target that always fails some is not troubled by them
     failing = share > max(slo.error_ratio, normal)
     slow = line.latency > allowed if allowed else np.zeros_like(failing)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.domain import Floats, Slo, StageResult
-from advisor.loadtest.findings.timeline import timeline
+from advisor.loadtest.findings.timeline import timeline, watched
 from advisor.loadtest.verdict.trend import trend
 
 POINTS = 60  # of the latency series
@@ -51,7 +51,7 @@ class SoakFindings:
 
 def soak_findings(result: StageResult, slo: Slo) -> SoakFindings:
     """From the soak stage of a run, also one that was cut short."""
-    quantile = slo.latency[0].quantile if slo.latency else 0.95
+    quantile, bound = watched(slo)
     seconds = result.end - result.start
     total = len(result.log)
     return SoakFindings(
@@ -59,7 +59,7 @@ def soak_findings(result: StageResult, slo: Slo) -> SoakFindings:
         requests=total,
         error_ratio=result.log.error_ratio,
         quantile=quantile,
-        latency=_latency(result, quantile, slo.latency[0].seconds if slo.latency else None),
+        latency=_latency(result, quantile, bound),
         memory=_memory([(w.end, w.memory_bytes, w.memory_limit_bytes) for w in result.windows]),
         gpu_memory=_memory([(w.end, w.gpu_memory_bytes, w.gpu_memory_limit_bytes) for w in result.windows]),
     )

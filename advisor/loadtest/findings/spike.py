@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.domain import Slo, StageResult
-from advisor.loadtest.findings.timeline import first_calm, timeline
+from advisor.loadtest.findings.timeline import PER_INTERVAL, calm_latency, first_calm, timeline, watched
 from advisor.loadtest.plan.spike import spike_rates, spike_times
 
-PER_INTERVAL = 20  # requests at the base rate, so that a p95 means something
 HOLD = 3  # calm intervals in a row before it counts as over
-CALM = 1.5  # times the latency before the spike, where that is above the objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,13 @@ def spike_findings(result: StageResult, slo: Slo) -> SpikeFindings | None:
     begin, finish = spike_times(result.stage)
     if result.end - result.start <= finish:
         return None
-    quantile = slo.latency[0].quantile if slo.latency else 0.95
+    quantile, bound = watched(slo)
     width = max(1.0, PER_INTERVAL / base)
     line = timeline(result, quantile, width)
     before = line.time + width <= begin
     after = int(np.searchsorted(line.time, finish))
     usual = _median(line.latency[before])
-    allowed = max(slo.latency[0].seconds if slo.latency else 0.0, CALM * usual if usual is not None else 0.0)
+    allowed = calm_latency(bound, usual)
     calm = ((line.latency <= allowed) | (line.offered == 0)) & (line.failed == 0) & line.asked
     over = first_calm(calm, after, HOLD)
     standing = float(np.mean(line.in_flight[before])) if before.any() else 0.0

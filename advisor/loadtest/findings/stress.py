@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from advisor.domain import Outcome, Slo, StageResult
-from advisor.loadtest.findings.timeline import first_calm, timeline
+from advisor.loadtest.findings.timeline import PER_INTERVAL, first_calm, timeline, watched
 from advisor.units import format_rate
 
 HOLD = 3
@@ -55,8 +55,8 @@ class StressFindings:
 
 def stress_findings(result: StageResult, slo: Slo) -> StressFindings | None:
     """From the stairs of a stress run; None when it ended on its first step."""
-    quantile = slo.latency[0].quantile if slo.latency else 0.95
-    bound = slo.latency[0].seconds if slo.latency else np.inf
+    quantile, limit = watched(slo)
+    bound = np.inf if limit is None else limit
     log, spans = result.log, _spans(result)
     if len(spans) < 2:
         return None
@@ -65,7 +65,7 @@ def stress_findings(result: StageResult, slo: Slo) -> StressFindings | None:
     best = max(step.completed_rps for step in steps)
     failing = [s for s in steps if (s.latency or 0.0) > bound or s.error_ratio > max(slo.error_ratio, 0.001)]
     mode, why = _mode(result, steps, best, bool(failing), back[0])
-    width = max(1.0, 20 / max(back[2], 1e-9))
+    width = max(1.0, PER_INTERVAL / max(back[2], 1e-9))
     line = timeline(result, quantile, width)
     calm = ((line.latency <= bound) | (line.offered == 0)) & (line.failed == 0) & line.asked
     over = first_calm(calm, int(np.searchsorted(line.time, back[0])), HOLD) if len(log) else None

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.domain import Floats, StageResult
+from advisor.domain import Floats, Slo, StageResult
 from advisor.loadtest.verdict.saturation import in_flight_at
 
 Bools = NDArray[np.bool_]
+
+PER_INTERVAL = 20  # requests, so that a p95 means something
+_CALM = 1.5  # times the latency before, where that is above the objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,21 @@ class Timeline:
     completed: Floats
     in_flight: Floats
     asked: Bools
+
+    @property
+    def failed_share(self) -> Floats:
+        """Of the requests that arrived in each interval, how many failed; 0 where none arrived."""
+        return np.divide(self.failed, self.offered, out=np.zeros_like(self.failed), where=self.offered > 0)
+
+
+def watched(slo: Slo) -> tuple[float, float | None]:
+    """The quantile that findings follow, and its bound (s): the objective's first, or a p95 without one."""
+    return (slo.latency[0].quantile, slo.latency[0].seconds) if slo.latency else (0.95, None)
+
+
+def calm_latency(bound: float | None, before: float | None) -> float:
+    """Up to here (s) the target is as it was: within the objective, or not much slower than `before`."""
+    return max(bound or 0.0, _CALM * (before or 0.0))
 
 
 def timeline(result: StageResult, quantile: float, width: float) -> Timeline:
