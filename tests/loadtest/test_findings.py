@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from advisor.domain import LatencyBound, Slo, Window
+from advisor.domain import LatencyBound, Outcome, Slo, Window
 from advisor.loadtest.findings import FailureMode, findings_of, soak_findings, spike_findings, stress_findings
 from advisor.loadtest.findings.soak import drift
 from advisor.loadtest.findings.timeline import first_calm, timeline
@@ -48,6 +48,14 @@ def test_a_spike_on_a_server_that_sheds_counts_errors():
     found = spike_findings(spike_on(Server(work=0.02, cv=0.3, queue=12), factor=5.0), SLO)
     assert found.error_ratio == pytest.approx(0.5, abs=0.1)  # 50 of 100 req/s
     assert found.recovery_seconds < 3
+
+
+def test_a_target_that_always_fails_some_has_recovered_when_it_is_as_before():
+    held = spike_on(Server(work=0.02, workers=8))
+    outcome = held.log.outcome.copy()
+    outcome[np.random.default_rng(7).random(outcome.size) < 0.1] = Outcome.SERVER_ERROR
+    failing = dataclasses.replace(held, log=dataclasses.replace(held.log, outcome=outcome))
+    assert spike_findings(failing, SLO).recovery_seconds == pytest.approx(0, abs=3.0)
 
 
 def test_a_spike_that_does_not_recover_says_so():

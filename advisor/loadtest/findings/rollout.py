@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.domain import RequestLog, Slo, StageResult, failures
-from advisor.loadtest.findings.timeline import PER_INTERVAL, Bools, calm_latency, timeline, watched
+from advisor.loadtest.findings.timeline import (
+    PER_INTERVAL,
+    Bools,
+    calm_latency,
+    timeline,
+    tolerated_failures,
+    watched,
+)
 from advisor.loadtest.hook import Change
 from advisor.loadtest.plan.common import named
 from advisor.loadtest.plan.rollout import PHASES
@@ -95,9 +102,8 @@ def _trouble(
     known = np.isfinite(line.latency)
     usual = line.latency[~since & known & line.asked]
     before = float(np.median(usual)) if usual.size else None
-    allowed, share = calm_latency(bound, before), line.failed_share
-    normal = float(share[~since].max(initial=0.0))  # a target that always fails some is not troubled by them
-    failing = share > max(slo.error_ratio, normal)
+    allowed = calm_latency(bound, before)
+    failing = line.failed_share > tolerated_failures(line, ~since, slo)
     slow = line.latency > allowed if allowed else np.zeros_like(failing)
     bad = np.flatnonzero(since & (failing | _held(slow)))
     seen = line.latency[since & known]

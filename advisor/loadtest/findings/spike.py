@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.domain import Slo, StageResult
-from advisor.loadtest.findings.timeline import PER_INTERVAL, calm_latency, first_calm, timeline, watched
+from advisor.loadtest.findings.timeline import (
+    PER_INTERVAL,
+    calm_latency,
+    first_calm,
+    timeline,
+    tolerated_failures,
+    watched,
+)
 from advisor.loadtest.plan.spike import spike_rates, spike_times
 
 HOLD = 3  # calm intervals in a row before it counts as over
@@ -47,7 +54,8 @@ def spike_findings(result: StageResult, slo: Slo) -> SpikeFindings | None:
     after = int(np.searchsorted(line.time, finish))
     usual = _median(line.latency[before])
     allowed = calm_latency(bound, usual)
-    calm = ((line.latency <= allowed) | (line.offered == 0)) & (line.failed == 0) & line.asked
+    fast = (line.latency <= allowed) | (line.offered == 0)
+    calm = fast & (line.failed_share <= tolerated_failures(line, before, slo)) & line.asked
     over = first_calm(calm, after, HOLD)
     standing = float(np.mean(line.in_flight[before])) if before.any() else 0.0
     spread = float(np.std(line.in_flight[before])) if before.any() else 0.0

@@ -67,7 +67,8 @@ def stress_findings(result: StageResult, slo: Slo) -> StressFindings | None:
     mode, why = _mode(result, steps, best, bool(failing), back[0])
     width = max(1.0, PER_INTERVAL / max(back[2], 1e-9))
     line = timeline(result, quantile, width)
-    calm = ((line.latency <= bound) | (line.offered == 0)) & (line.failed == 0) & line.asked
+    fast = (line.latency <= bound) | (line.offered == 0)
+    calm = fast & (line.failed_share <= slo.error_ratio) & line.asked
     over = first_calm(calm, int(np.searchsorted(line.time, back[0])), HOLD) if len(log) else None
     return StressFindings(
         mode=mode,

@@ -50,6 +50,11 @@ def calm_latency(bound: float | None, before: float | None) -> float:
     return max(bound or 0.0, _CALM * (before or 0.0))
 
 
+def tolerated_failures(line: Timeline, before: Bools, slo: Slo) -> float:
+    """The share that may fail: the objective's, or as before, where the target always fails some."""
+    return max(slo.error_ratio, float(line.failed_share[before].max(initial=0.0)))
+
+
 def timeline(result: StageResult, quantile: float, width: float) -> Timeline:
     """Intervals of `width` seconds from the stage's begin to its last answer."""
     log = result.log
