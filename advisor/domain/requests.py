@@ -36,8 +36,9 @@ class RequestLog:
     """One row a request, as arrays of equal length, sorted by `intended`.
 
     intended: when the plan wanted it sent; sent: when its turn came, before a connection was made where it
-    needed one; end: when its last byte arrived (all s); outcome: `Outcome` codes; kind: index of the request
-    kind in the target's list.
+    needed one (after that, where a full listen queue held it up: the server knew nothing of it before); end:
+    when its last byte arrived (all s); outcome: `Outcome` codes; kind: index of the request kind in the
+    target's list.
     """
 
     intended: Floats

@@ -268,6 +268,12 @@ def test_lateness_is_judged_by_what_it_adds_to_the_quantile(late, bound, status)
     assert (objection.status if objection else None) is status
 
 
+def test_waiting_before_a_full_listen_queue_is_not_the_generators_delay():
+    in_time = dataclasses.replace(steady(), dispatch_delay_p99=0.001)
+    log = dataclasses.replace(in_time.log, sent=in_time.log.intended + 1.0, end=in_time.log.end + 1.0)
+    assert dispatch_delay(dataclasses.replace(in_time, log=log), Slo((LatencyBound(0.95, 0.1),))) is None
+
+
 def test_lateness_of_few_requests_is_told_only_when_it_is_long():
     slo = Slo((LatencyBound(0.95, 0.1),))
     assert dispatch_delay(dataclasses.replace(steady(), dispatch_delay_p99=0.04), slo) is None

@@ -142,11 +142,12 @@ class Workers:
 
 
 class _Worker:
-    __slots__ = ("connection", "greenlet", "pool", "serial", "since")
+    __slots__ = ("connection", "greenlet", "pool", "reached", "serial", "since")
 
     def __init__(self, pool: Workers, job: Job | None) -> None:
         self.pool = pool
         self.connection: Connection | None = None
+        self.reached = 0.0  # when the server could know of the request
         self.serial = 0  # of the request it carries: an interruption must not hit the next one
         self.since = 0.0  # idle since
         self.greenlet = gevent.spawn(self._live, job)
@@ -201,10 +202,10 @@ class _Worker:
         pool = self.pool
         intended, wire = job
         # Connecting, and sending again after a connection died, is the server's time and not our delay.
-        sent = _now()
-        pool.columns.delays.append(sent - intended)
+        self.reached = turn = _now()
+        pool.columns.delays.append(turn - intended)
         self.serial += 1
-        pool.busy[self] = sent + pool.timeout
+        pool.busy[self] = turn + pool.timeout
         failure: Exception | None = None
         answer: Answer | None = None
         try:
@@ -220,12 +221,12 @@ class _Worker:
         if isinstance(failure, OutOfResourcesError):
             pool.dropped += 1  # the machine's lack, not the server's failure
         else:
-            pool.columns.add(intended, sent, end, outcome, wire.kind)
+            pool.columns.add(intended, self.reached, end, outcome, wire.kind)
             if wire.refused and outcome in _NOT_REFUSED and len(pool.columns.told) < _MOST_TOLD:
                 pool.columns.told.append(Told(wire.kind, wire.entry, outcome=outcome))
             if answer is not None and outcome is Outcome.OK:
                 if answer.times:
-                    pool.columns.add_stream(intended, sent, answer.times, answer.tokens)
+                    pool.columns.add_stream(intended, self.reached, answer.times, answer.tokens)
                 if answer.body is not None:
                     pool.columns.told.append(Told(wire.kind, wire.entry, bytes(answer.body)))
             pool.events.fire(
@@ -245,8 +246,11 @@ class _Worker:
         while True:
             connection, reused = self.connection, self.connection is not None
             if connection is None:
+                before = _now()
                 with gevent.Timeout(self.pool.connect_timeout, _TimedOutError):
                     connection = self.connection = connect(self.pool.address)
+                if (opened := _now()) - before > _OPEN_SECONDS:
+                    self.reached = opened
             written = _now()
             # A server that refuses a body early may have answered before it closed: read on.
             with contextlib.suppress(OSError):

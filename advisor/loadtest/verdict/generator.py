@@ -12,6 +12,7 @@ from advisor.loadtest.verdict.rule import Objection, inconclusive, invalid, note
 from advisor.units import format_seconds, quantile_name
 
 BUSY_CORES = 0.85  # Locust warns at 0.90 of a core; delays grow before that
+_IN_TIME = 0.002  # s; the least that counts below
 VERY_LATE = 0.010  # s; inference-perf's bound of a valid run
 SIGMAS = 4.0
 MOST_DROPPED = 0.001
@@ -23,8 +24,12 @@ def dispatch_delay(result: StageResult, slo: Slo) -> Objection | None:
     Latency counts from the intended start, so that a late request looks slow although the server is not;
     from the actual start it would look fast although a user waited. Where the two quantiles differ by 5 %
     of the bound (2 ms at least) the stage says little, by 25 % (10 ms) nothing. The idea of a bound on
-    lateness is perf_analyzer's and inference-perf's; here it is measured where it matters.
+    lateness is perf_analyzer's and inference-perf's; here it is measured where it matters. Where the
+    generator was in time, a full listen queue stood between.
     """
+    late = result.dispatch_delay_p99
+    if late is not None and late <= _IN_TIME:
+        return None
     log = result.log.select(result.log.ok)
     found = None
     for bound in slo.latency:
@@ -37,7 +42,7 @@ def dispatch_delay(result: StageResult, slo: Slo) -> Objection | None:
         )
         if moved > max(0.010, 0.25 * bound.seconds):
             return invalid(f"{said}: give it a core of its own, or lower the rate")
-        if moved > max(0.002, 0.05 * bound.seconds):
+        if moved > max(_IN_TIME, 0.05 * bound.seconds):
             found = inconclusive(f"{said}: give it a core of its own")
     return found or _often_late(result, slo)
 

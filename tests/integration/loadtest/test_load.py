@@ -7,6 +7,8 @@ import dataclasses
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import numpy as np
@@ -81,23 +83,38 @@ class _OneByOne(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-@pytest.mark.parametrize(("kind", "fewest", "most"), [(ThreadingHTTPServer, 60, 60), (HTTPServer, 4, 12)])
-def test_a_volley_waits_in_the_server_and_not_in_a_short_listen_queue(kind, fewest, most) -> None:
-    """Six connections may wait: sent at once, most of sixty would be lost, and come again after a second."""
+@contextmanager
+def _python_server(kind: type[HTTPServer]) -> Iterator[Setup]:
     server = kind(("127.0.0.1", 0), _OneByOne)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         kinds = (Kind("predict", "GET", (Prepared("/"),)),)
-        setup = Setup(f"http://127.0.0.1:{server.server_port}", kinds, caps=Caps(1000, 500, 60))
-        [result], _ = run(setup, Stage("v", Arrivals.VOLLEY, 1, count=60, drain=20))
+        yield Setup(f"http://127.0.0.1:{server.server_port}", kinds, caps=Caps(1000, 500, 60))
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(("kind", "fewest", "most"), [(ThreadingHTTPServer, 60, 60), (HTTPServer, 4, 12)])
+def test_a_volley_waits_in_the_server_and_not_in_a_short_listen_queue(kind, fewest, most) -> None:
+    """Six connections may wait: sent at once, most of sixty would be lost, and come again after a second."""
+    with _python_server(kind) as setup:
+        [result], _ = run(setup, Stage("v", Arrivals.VOLLEY, 1, count=60, drain=20))
     assert fewest <= len(result.log) <= most
     assert result.log.ok.all()
     assert np.ptp(result.log.intended) == 0
     assert result.log.latency.max() < 1
+
+
+def test_the_second_before_a_full_listen_queue_is_latency_and_not_the_servers_work() -> None:
+    """The server knows nothing of a connection that it had no room for, until the kernel tries again."""
+    with _python_server(HTTPServer) as setup:
+        [result], _ = run(setup, Stage("c", Arrivals.CONSTANT, 0.3, rate=160, drain=20))
+    lost = result.log.latency > 1
+    assert 2 <= lost.sum() <= 30
+    assert result.log.service.max() < 0.5
+    assert np.allclose(result.log.sent[~lost], result.log.intended[~lost], atol=0.1)
 
 
 def test_a_ramp_ends_past_the_knee_and_not_by_the_clock(server: Server) -> None:
