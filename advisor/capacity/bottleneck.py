@@ -220,7 +220,7 @@ def _errors(seen: Symptoms) -> Diagnosis | None:
         return Diagnosis(
             Limit.QUEUE_LIMIT,
             f"It turns requests away{at} ({seen.rejected} in this run) before it is too slow.",
-            ("raise the queue or concurrency limit: latency still has room", "add replicas"),
+            ("raise its limit of queue, concurrency or rate: latency still has room", "add replicas"),
         )
     return Diagnosis(
         Limit.ERRORS,

@@ -76,6 +76,14 @@ def test_a_rate_limiter_is_no_full_queue():
     assert "a limit on the rate may" in answer.reason
 
 
+def test_requests_turned_away_that_met_no_other_are_no_full_queue():
+    busy = np.arange(0.0, 10.0, 0.1)
+    alone = build(busy, busy + 0.005, busy[:40] + 0.05)
+    assert "40 of 40 requests that were turned away met no other" in (odd_rejections(alone, 1) or "")
+    beside = build(busy, busy + 0.005, busy[:40] + 0.003)
+    assert odd_rejections(beside, 1) is None
+
+
 def test_traffic_without_stages_is_cut_where_the_server_was_empty():
     timeline = from_log(one_worker(25.0, 200.0))
     spans = spans_between_idle(timeline)

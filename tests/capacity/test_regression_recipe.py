@@ -121,6 +121,17 @@ def test_errors_bind_before_latency_where_they_come_first():
     assert 39 < found.estimate.rps < 51
 
 
+def test_errors_bind_where_latency_is_level_up_to_the_load_that_is_turned_away():
+    """A limit on the rate: no latency tells where it ends, and the answers that came were all in time."""
+    queue = Queue(2000.0, 6)
+    queue.single()
+    queue.poisson(50, 30.0)
+    rejecting(queue, 80, 0.2)
+    found = regress_stages(queue.stages, slo(0.1))
+    assert found.estimate.binding == "errors"
+    assert 49 < found.estimate.rps < 81
+
+
 def test_errors_at_every_load_are_not_a_matter_of_load():
     queue = Queue(100.0, 5)
     for rate in (20, 30, 40, 60):

@@ -11,6 +11,7 @@ from advisor.capacity.identification.timeline import Timeline
 from advisor.domain import Floats, Outcome, RequestLog, Slo
 
 _FEW_REJECTIONS = 3
+_ALONE = 0.2  # of the rejections
 
 
 def queue_limit(timeline: Timeline) -> int | None:
@@ -23,9 +24,17 @@ def queue_limit(timeline: Timeline) -> int | None:
 
 
 def odd_rejections(timeline: Timeline, limit: int | None) -> str | None:
-    """Why the rejections are not those of a full queue: others were taken in while more were present."""
+    """Why the rejections are not those of a full queue: nobody was there, or others were taken in while more
+    were.
+    """
     if limit is None:
         return None
+    alone = int(np.count_nonzero(timeline.rejected_at == 0))
+    if alone > max(_ALONE * timeline.rejected.size, _FEW_REJECTIONS):
+        return (
+            f"{alone} of {timeline.rejected.size} requests that were turned away met no other: "
+            "no full queue does that, a limit on the rate may."
+        )
     crowded = limit + max(2, round(0.1 * limit))
     taken = int(np.count_nonzero(timeline.present[timeline.at_arrival] - 1 > crowded))
     turned_away = int(np.count_nonzero(timeline.rejected_at > crowded))

@@ -93,9 +93,11 @@ def _regress(
     errors = error_capacity(seen, slo.error_ratio)
     if errors is not None:
         found.append(errors)
-    refusals = [item for item in found if isinstance(item, Refusal)]
     estimates = [item for item in found if isinstance(item, Estimate)]
     binding = min(estimates, key=lambda estimate: estimate.rps, default=None)
+    refusals = [item for item in found if isinstance(item, Refusal)]
+    if isinstance(errors, Estimate) and binding is errors and _in_time_beyond(points, errors.rps):
+        refusals = [refusal for refusal in refusals if refusal.infeasible]
     blocking = _blocking(refusals, binding)
     if blocking is not None or binding is None:
         return blocking or Refusal("the objective has no latency bound")
@@ -107,6 +109,14 @@ def _regress(
         requests=sum(point.requests for point in seen),
         seconds=sum(point.seconds for point in seen),
         notes=tuple(notes),
+    )
+
+
+def _in_time_beyond(points: dict[LatencyBound, list[LoadPoint]], rps: float) -> bool:
+    """Answers held every bound at a load above `rps` (req/s), where others failed: latency ends later."""
+    return all(
+        any(point.rate > rps and point.quantile <= bound.seconds for point in seen)
+        for bound, seen in points.items()
     )
 
 
