@@ -34,8 +34,9 @@ from advisor.loadtest.plan import (
 )
 from advisor.loadtest.plan.capacity import half_width
 from advisor.loadtest.plan.common import elapsed, last_moment, named
+from advisor.loadtest.plan.connections import one_at_a_time
 from advisor.loadtest.plan.curve import shortened, staircase
-from advisor.loadtest.plan.probe import infeasible, knee_seen, unloaded
+from advisor.loadtest.plan.probe import infeasible, knee_seen, top_of_ramp, turned_away, unloaded
 from advisor.loadtest.plan.spike import spike_rates, spike_times
 from tests.loadtest.build import log_of, result_of
 from tests.loadtest.simulated import Bench, Server, play
@@ -172,6 +173,34 @@ def test_an_objective_below_the_unloaded_latency_is_infeasible_and_ends_after_th
     assert answer.reason == stop.reason
 
 
+def test_a_cold_server_is_warmed_before_an_objective_is_called_infeasible():
+    """Its first hundred requests are slow alike: within ten seconds nothing shows that they are a warm-up."""
+    slow = log_of(np.arange(40) * 0.3, np.full(40, 0.3))
+    first = result_of(slow, 0, 12, name="single 1", arrivals=Arrivals.SINGLE)
+    plan = CapacityPlan(slo_of(0.1), quantile_fit, Caps(1000.0, 400, 60.0))
+    assert infeasible([first], plan.slo)
+    more = plan.next_stage([first])
+    assert isinstance(more, Stage)
+    assert (more.name, more.arrivals) == ("single 2", Arrivals.SINGLE)
+    warm = log_of(
+        np.r_[12 + np.arange(20) * 0.3, 18 + np.arange(200) * 0.01], np.repeat([0.3, 0.01], (20, 200))
+    )
+    then = plan.next_stage(
+        [first, result_of(warm, 0, 8, name="single 2", arrivals=Arrivals.SINGLE, start=12.0)]
+    )
+    assert isinstance(then, Stage)
+    assert then.arrivals is Arrivals.RAMP
+
+
+def test_a_server_that_stays_slow_is_called_infeasible_before_its_budget_ends():
+    history, stop = play(
+        CapacityPlan(slo_of(0.1), quantile_fit, Caps(1000.0, 400, 60.0)), Bench(Server(work=0.4))
+    )
+    assert {r.stage.arrivals for r in history} == {Arrivals.SINGLE}
+    assert "replicas cannot fix service time" in stop.reason
+    assert 30 < elapsed(history) < 40
+
+
 def test_an_objective_at_the_edge_of_the_unloaded_latency_is_not_called_infeasible():
     history, _ = play(capacity_plan(slo_of(0.030)), Bench(Server(work=0.02, cv=0.2)))
     assert len(history) > 1
@@ -196,6 +225,63 @@ def test_single_requests_turned_away_by_a_rate_limit_do_not_make_the_objective_i
     assert seen.failures == 0
     failing = log_of(times, 0.005, np.where(outcomes == Outcome.REJECTED, Outcome.SERVER_ERROR, outcomes))
     assert "one at a time" in (infeasible([dataclasses.replace(single, log=failing)], slo) or "")
+
+
+def test_no_estimate_sends_the_run_beyond_the_rate_that_was_turned_away():
+    """A fit of latencies knows nothing of a limit on the rate."""
+    plan = CapacityPlan(slo_of(0.5), lambda *_: Fit(900.0, (850.0, 950.0), 950.0), Caps(1000.0, 400, 90.0))
+    history, _ = play(plan, Bench(Server(work=0.02, cv=0.0, workers=2, queue=2)))
+    first = next(i for i, r in enumerate(history) if turned_away([r]) < math.inf)
+    assert history[first].stage.arrivals is Arrivals.RAMP
+    asked = [r.stage.rate for r in history[first:] if r.stage.arrivals is Arrivals.POISSON]
+    assert asked
+    assert max(asked) <= top_of_ramp(history[first])
+    assert min(asked) > 30  # 100/s are served
+
+
+def kept_connection(rate: float, seconds: float, hanging: float = 0.0) -> tuple[np.ndarray, ...]:
+    """Arrivals at a server of 20 ms that never turns to a second connection, or one that forgets a share."""
+    rng = np.random.default_rng(1)
+    sent = np.sort(rng.uniform(0, seconds, round(rate * seconds)))
+    latency, outcome, free = np.full(sent.size, 10.0), np.full(sent.size, int(Outcome.TIMEOUT)), 0.0
+    for i, now in enumerate(sent):
+        if rng.random() < hanging if hanging else now < free:
+            continue
+        latency[i], outcome[i], free = 0.02, Outcome.OK, now + 0.02
+    return sent, latency, outcome
+
+
+def test_a_server_that_keeps_one_connection_is_named_with_what_helps():
+    log = log_of(*kept_connection(15.0, 10.0))
+    single = result_of(log_of(np.arange(20) * 0.02, 0.02), 0, 1, name="single 1", arrivals=Arrivals.SINGLE)
+    history = [single, result_of(log, 15.0, 10.0, name="knee 1", start=1.0)]
+    answer = capacity_plan(slo_of(0.1)).conclude(history, full_fit)
+    assert isinstance(answer, Refusal)
+    assert "--new-connections" in answer.reason
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        log_of(*kept_connection(15.0, 10.0, hanging=0.3)),
+        log_of(
+            np.arange(400) * 0.01,
+            np.minimum(np.arange(400) * 0.01, 2.0),
+            np.where(np.arange(400) < 200, 0, 4),
+        ),
+    ],
+    ids=["forgets requests", "overloaded"],
+)
+def test_other_timeouts_are_not_those_of_one_connection(log):
+    assert one_at_a_time([result_of(log, 15.0, 10.0)]) is None
+
+
+def test_a_few_rejections_are_no_rate_turned_away():
+    outcomes = np.where(np.arange(200) < 4, Outcome.REJECTED, Outcome.OK)
+    few = result_of(log_of(np.arange(200) * 0.01, 0.005, outcomes), 100, 2)
+    many = result_of(log_of(np.arange(200) * 0.01, 0.005, Outcome.REJECTED), 120, 2)
+    assert turned_away([few]) == math.inf
+    assert turned_away([few, many]) == 120
 
 
 def test_a_server_that_serves_nothing_ends_the_run_at_once():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from advisor.domain import Arrivals, Capacity, Refusal, Slo, StageResult
 from advisor.loadtest.plan.common import ended_early, named
+from advisor.loadtest.plan.connections import one_at_a_time
 from advisor.loadtest.plan.estimate import Estimator
 from advisor.loadtest.plan.probe import gave_way, infeasible, knee_seen, top_of_ramp, warm
 from advisor.loadtest.protocol import Caps
@@ -19,6 +20,9 @@ def conclude(history: Sequence[StageResult], slo: Slo, caps: Caps, estimate: Est
     reason = infeasible(history, slo)
     if reason is not None:
         return Refusal(reason, infeasible=True)
+    reason = one_at_a_time(history)
+    if reason is not None:
+        return Refusal(reason)
     low, high = bracket(history, slo)
     if not steady(history) and not named(history, "ramp"):
         return Refusal("the run ended before any stage under load that could tell")

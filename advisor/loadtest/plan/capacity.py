@@ -18,10 +18,12 @@ from advisor.loadtest.plan.answer import bracket, ceiling, conclude, steady, wha
 from advisor.loadtest.plan.common import elapsed, last_moment, named, numbered, throughput
 from advisor.loadtest.plan.estimate import Estimator, Quick, QuickEstimate
 from advisor.loadtest.plan.probe import (
+    MANY,
     Unloaded,
     knee_seen,
     next_probe,
     top_of_ramp,
+    turned_away,
     typical_capacity,
     unloaded,
     warm,
@@ -157,12 +159,19 @@ class CapacityPlan:
     def _guess(
         self, history: Sequence[StageResult], seen: Unloaded, estimate: Quick | Refusal
     ) -> float | None:
-        """The rate to look at next: the estimate, else the middle between what held and what did not."""
+        """The rate to look at next: the estimate, else the middle between what held and what did not.
+
+        An estimate above a rate that was turned away is none.
+        """
         offered = [r.offered_rps or 0.0 for r in history if r.stage.arrivals is Arrivals.POISSON]
         ramps = [top_of_ramp(r) for r in named(history, "ramp")]
         highest = max([*offered, *ramps, 1 / seen.p50])
-        if isinstance(estimate, Refusal):
+        refused = turned_away(history)
+        if isinstance(estimate, Refusal) or estimate.rps > refused:
             low, high = bracket(history, self.slo)
+            if refused < math.inf:
+                high = min(high or math.inf, refused)
+                low = self._not_broken(history, high)
             if low and high:
                 value = math.sqrt(low * high)
             elif high or low:
@@ -178,6 +187,17 @@ class CapacityPlan:
         return max(
             min(value, CLIMB * highest, ceiling(history, self.slo, self.caps)), min(floor, self.caps.rate)
         )
+
+    def _not_broken(self, history: Sequence[StageResult], below: float) -> float:
+        """The highest rate under `below` whose stage does not show the objective broken: few rejections take
+        longer to rule out than a run has. 0 where there is none.
+        """
+        rates = [
+            r.stage.rate
+            for r in steady(history)
+            if r.stage.rate < below and stage_status(r, self.slo) is not Direct.VIOLATED
+        ]
+        return max(rates, default=0.0)
 
     def _settled(self, history: Sequence[StageResult], estimate: Quick | Refusal) -> bool:
         if isinstance(estimate, Refusal) or len(named(history, "knee")) < 2:
@@ -281,7 +301,7 @@ class CapacityPlan:
         ]
         seen_best = max([value for value in best if value] or [guess])
         saturation = None if isinstance(estimate, Refusal) else estimate.saturation_rps
-        value = min(1.1 * (saturation or seen_best), CLIMB * seen_best)
+        value = min(1.1 * (saturation or seen_best), CLIMB * seen_best, turned_away(history))
         seconds = max(8.0, seen.p50)
         return self._poisson(
             numbered("burst", history),
@@ -343,7 +363,7 @@ def half_width(interval: tuple[float, float]) -> float:
 
 def _turns_away(bursts: Sequence[StageResult]) -> bool:
     """A server that rejected a good part of a burst has shown its limit: no need to push again."""
-    return any(len(r.log) and float((~r.log.ok).mean()) > 0.02 for r in bursts)
+    return any(len(r.log) and float((~r.log.ok).mean()) > MANY for r in bursts)
 
 
 def _recovered(result: StageResult, seen: Unloaded) -> bool:

@@ -21,6 +21,10 @@ SINGLE_REQUESTS = 8  # fewer say too little of p50
 FIRST_LOAD = 0.3  # of one request in flight: where the ramp begins
 FASTEST = 0.5  # s in which a ramp doubles, or the requests between two doublings are too few to tell
 MOST_RAMPS = 3
+WARM_REQUESTS = 200  # so many that stay slow are no warm-up
+WARM_SECONDS = 60.0
+WARM_SHARE = 0.6  # of the budget: a run that says infeasible has no other use for it
+MANY = 0.02  # of a stage's requests: a server that turns away more has no room for its rate
 SURE = 0.001  # chance of calling a feasible objective infeasible
 
 
@@ -81,14 +85,17 @@ def infeasible(history: Sequence[StageResult], slo: Slo) -> str | None:
     latencies = log.service[log.ok]
     if not warmed:
         return None
+    sent = sum(len(result.log) for result in named(history, "single"))
+    cut = f", after {sent - len(log)} of the warm-up" if sent > len(log) else ""
     for bound in slo.latency:
         over = int((latencies > bound.seconds).sum())
         if over and float(stats.binom.sf(over - 1, latencies.size, 1 - bound.quantile)) < SURE:
             name = quantile_name(bound.quantile)
             observed = float(np.quantile(latencies, bound.quantile))
+            median = format_seconds(float(np.median(latencies)))
             return (
                 f"one request at a time already takes {format_seconds(observed)} at {name} "
-                f"(median {format_seconds(float(np.median(latencies)))}, {latencies.size} requests), above "
+                f"(median {median}, {latencies.size} requests{cut}), above "
                 f"the objective {name} ≤ {format_seconds(bound.seconds)}: replicas cannot fix service time"
             )
     failed = _failures(log)
@@ -167,6 +174,18 @@ def first_backlog(sent: Floats, end: Floats, stop: RampStop) -> float | None:
     return float(sent[np.argmax(over)]) if over.any() else None
 
 
+def turned_away(history: Sequence[StageResult]) -> float:
+    """The lowest rate (req/s) at which the server rejected what it was sent; infinity where it took all."""
+    found = math.inf
+    for result in history:
+        rejected = int((result.log.outcome == Outcome.REJECTED).sum())
+        if result.stage.stop is not None and rejected >= result.stage.stop.failures:
+            found = min(found, top_of_ramp(result))
+        elif result.stage.arrivals is Arrivals.POISSON and rejected > MANY * len(result.log):
+            found = min(found, result.stage.rate)
+    return found
+
+
 def knee_seen(history: Sequence[StageResult]) -> bool:
     """Some ramp made the server give way."""
     return any(gave_way(result) for result in named(history, "ramp"))
@@ -196,8 +215,23 @@ def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) 
         )
     reason = infeasible(history, slo)
     if reason is not None:
-        return Stop(reason)
+        return _warming(history, caps, seconds, seed) or Stop(reason)
     return _next_ramp(history, seen, slo, caps, seed)
+
+
+def _warming(history: Sequence[StageResult], caps: Caps, seconds: float, seed: int) -> Stage | None:
+    """More single requests before an objective is called infeasible: cold caches make any server too slow."""
+    stages = named(history, "single")
+    left = min(WARM_SHARE * caps.seconds, WARM_SECONDS) - elapsed(history)
+    if sum(len(result.log) for result in stages) >= WARM_REQUESTS or left < 1.0:
+        return None
+    return Stage(
+        f"single {len(stages) + 1}",
+        Arrivals.SINGLE,
+        min(seconds, left),
+        drain=patience(history, caps),
+        seed=seed + len(history),
+    )
 
 
 def first_guess(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) -> float | Stage | Stop:
