@@ -154,6 +154,14 @@ class ScheduledRun(BaseModel):
         return cls(scenario=entry.scenario, at=datetime.fromtimestamp(entry.at, UTC), cron=entry.cron)
 
 
+class LimitsDocument(BaseModel):
+    """What a run stays in: req/s, requests in flight, seconds."""
+
+    rate: float
+    in_flight: int
+    duration: float
+
+
 class TargetDocument(BaseModel):
     """A model service under advice. `requests` are method and path of each kind."""
 
@@ -163,7 +171,7 @@ class TargetDocument(BaseModel):
     production: bool
     slo: SloDocument
     requests: list[str]
-    limits: dict[str, float]
+    limits: LimitsDocument
     schedule: list[ScheduledRun]
     running: RunSummary | None
     last_run: RunSummary | None
@@ -182,11 +190,11 @@ class TargetDocument(BaseModel):
             production=target.production,
             slo=slo_document(slo),
             requests=[f"{request.method} {request.path}" for request in target.requests],
-            limits={
-                "rate": target.limits.rate,
-                "in_flight": target.limits.in_flight,
-                "duration": target.limits.duration,
-            },
+            limits=LimitsDocument(
+                rate=target.limits.rate,
+                in_flight=target.limits.in_flight,
+                duration=target.limits.duration,
+            ),
             schedule=schedule,
             running=running,
             last_run=next((run for run in runs if run.status is not RunStatus.RUNNING), None),

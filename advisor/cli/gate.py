@@ -57,7 +57,8 @@ def carry_out(order: CheckOrder, *, as_json: bool) -> int:
             run = newest_run(store, order.target, question.version or "")
         elif baseline is not None:
             wanted = Order(settings, order.target, SCENARIO, order.options, None, trigger="check")
-            run, interrupted = measure(wanted)
+            with order.reports.of_errors(order.target, SCENARIO):
+                run, interrupted = measure(wanted)
     found = check(question, baseline, known, run, now=time.time(), stale_after=settings.stale_after)
     if as_json:
         print(check_document(found).model_dump_json(indent=2), flush=True)

@@ -131,7 +131,7 @@ def carry_out(order: Order, *, as_json: bool, reports: Reports) -> int:
         AdvisorError: nothing was measured, or a report could not be written.
     """
     reports.require_writable()
-    with console.log_to_file():
+    with console.log_to_file(), reports.of_errors(order.target, order.scenario):
         run, interrupted = measure(order)
     if as_json:
         print(run_document(run).model_dump_json(indent=2), flush=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.capacity.gate import Check
 from advisor.domain import Run, StageSummary
-from advisor.errors import ConfigurationError
+from advisor.errors import AdvisorError, ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,23 @@ class Reports:
             ConfigurationError: a file could not be written; the others are.
         """
         self._write(_of_check(self, check))
+
+    @contextmanager
+    def of_errors(self, target: str, scenario: str) -> Iterator[None]:
+        """Around a measurement: where it fails, JUnit tells why, for a CI system shows nothing else.
+
+        Raises:
+            ConfigurationError: the file could not be written.
+        """
+        try:
+            yield
+        except AdvisorError as error:
+            if self.junit:
+                from advisor.outputs.junit import unmeasured_junit
+
+                said = error.message if error.hint is None else f"{error.message}; {error.hint}"
+                self._write({self.junit: unmeasured_junit(target, scenario, said)})
+            raise
 
     def _asked(self) -> Iterator[tuple[str, Path]]:
         for option in ("junit", "csv", "html", "markdown"):

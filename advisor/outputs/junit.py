@@ -25,6 +25,7 @@ from advisor.loadtest.verdict import SEARCHES, Direct, Held, examine, objective_
 from advisor.loadtest.verdict.answers import answers_held
 from advisor.outputs.words import bound_words, capacity_words, slo_words
 
+_TO_ITS_END = "the run came to its end"
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -60,6 +61,12 @@ def check_junit(check: Check) -> str:
     return _document(target, suites)
 
 
+def unmeasured_junit(target: str, scenario: str, reason: str) -> str:
+    """A run that never began: the target was not there, or refused the requests."""
+    case = Case("evidence", _TO_ITS_END, Result.UNKNOWN, reason)
+    return _document(target, [_suite(f"{target}.{scenario}", None, [case])])
+
+
 # -------------------------------------------------------------------------------------------------- cases
 
 
@@ -71,7 +78,7 @@ def run_cases(run: Run) -> list[Case]:
 def _evidence(run: Run) -> Iterator[Case]:
     if run.verdict is None:
         why = f"it is {run.status.value}" + (f": {run.reason}" if run.reason else "")
-        yield Case("evidence", "the run came to its end", Result.UNKNOWN, why)
+        yield Case("evidence", _TO_ITS_END, Result.UNKNOWN, why)
         return
     cut_short = run.reason or run.status.value if run.status is not RunStatus.DONE else None
     objections: dict[str, list[str]] = {}

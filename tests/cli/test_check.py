@@ -100,10 +100,18 @@ def test_without_a_baseline_nothing_is_loaded(stored, type_in):
     assert json.loads(out)["run"] is None
 
 
-def test_a_target_that_nobody_answers_for_ends_with_4(stored, type_in):
-    code, out, err = type_in("check", "heart", "-c", "a.yaml", "--baseline", "v1", "--version", "v2")
+@pytest.mark.parametrize(
+    "command", [["run", "heart"], ["check", "heart", "--baseline", "v1"]], ids=["run", "check"]
+)
+def test_a_target_that_nobody_answers_for_ends_with_4_and_the_report_says_why(
+    stored, type_in, tmp_path, command
+):
+    code, out, err = type_in(*command, "-c", "a.yaml", "--version", "v2", "--junit", "j.xml")
     assert (code, out) == (4, "")
     assert "127.0.0.1:9" in err
+    suites = ET.parse(tmp_path / "j.xml").getroot()
+    assert suites.get("errors") == "1"
+    assert "127.0.0.1:9" in suites.find(".//error").get("message")
 
 
 @pytest.mark.parametrize(
