@@ -231,7 +231,7 @@ def test_no_estimate_sends_the_run_beyond_the_rate_that_was_turned_away():
     """A fit of latencies knows nothing of a limit on the rate."""
     plan = CapacityPlan(slo_of(0.5), lambda *_: Fit(900.0, (850.0, 950.0), 950.0), Caps(1000.0, 400, 90.0))
     history, _ = play(plan, Bench(Server(work=0.02, cv=0.0, workers=2, queue=2)))
-    first = next(i for i, r in enumerate(history) if turned_away([r]) < math.inf)
+    first = next(i for i, r in enumerate(history) if turned_away([r], plan.slo) < math.inf)
     assert history[first].stage.arrivals is Arrivals.RAMP
     asked = [r.stage.rate for r in history[first:] if r.stage.arrivals is Arrivals.POISSON]
     assert asked
@@ -280,8 +280,16 @@ def test_a_few_rejections_are_no_rate_turned_away():
     outcomes = np.where(np.arange(200) < 4, Outcome.REJECTED, Outcome.OK)
     few = result_of(log_of(np.arange(200) * 0.01, 0.005, outcomes), 100, 2)
     many = result_of(log_of(np.arange(200) * 0.01, 0.005, Outcome.REJECTED), 120, 2)
-    assert turned_away([few]) == math.inf
-    assert turned_away([few, many]) == 120
+    assert turned_away([few], slo_of(0.1)) == math.inf
+    assert turned_away([few, many], slo_of(0.1)) == 120
+
+
+def test_a_ramp_that_an_objective_allows_to_reject_so_many_is_not_turned_away():
+    bench = Bench(Server(work=0.02, cv=0.0, workers=2, queue=2))
+    history, _ = play(CapacityPlan(slo_of(0.5), quantile_fit, Caps(1000.0, 400, 20.0)), bench)
+    ramp = named(history, "ramp")[0]
+    assert turned_away([ramp], slo_of(0.5)) == top_of_ramp(ramp)
+    assert turned_away([ramp], slo_of(0.5, errors=0.9)) == math.inf
 
 
 def test_a_server_that_serves_nothing_ends_the_run_at_once():

@@ -166,7 +166,7 @@ class CapacityPlan:
         offered = [r.offered_rps or 0.0 for r in history if r.stage.arrivals is Arrivals.POISSON]
         ramps = [top_of_ramp(r) for r in named(history, "ramp")]
         highest = max([*offered, *ramps, 1 / seen.p50])
-        refused = turned_away(history)
+        refused = turned_away(history, self.slo)
         if isinstance(estimate, Refusal) or estimate.rps > refused:
             low, high = bracket(history, self.slo)
             if refused < math.inf:
@@ -301,7 +301,7 @@ class CapacityPlan:
         ]
         seen_best = max([value for value in best if value] or [guess])
         saturation = None if isinstance(estimate, Refusal) else estimate.saturation_rps
-        value = min(1.1 * (saturation or seen_best), CLIMB * seen_best, turned_away(history))
+        value = min(1.1 * (saturation or seen_best), CLIMB * seen_best, turned_away(history, self.slo))
         seconds = max(8.0, seen.p50)
         return self._poisson(
             numbered("burst", history),

@@ -174,15 +174,20 @@ def first_backlog(sent: Floats, end: Floats, stop: RampStop) -> float | None:
     return float(sent[np.argmax(over)]) if over.any() else None
 
 
-def turned_away(history: Sequence[StageResult]) -> float:
-    """The lowest rate (req/s) at which the server rejected what it was sent; infinity where it took all."""
+def turned_away(history: Sequence[StageResult], slo: Slo) -> float:
+    """The lowest rate (req/s) at which the server rejected more than the objective allows; infinity where it
+    took enough. A ramp is judged from its first rejection on.
+    """
     found = math.inf
     for result in history:
-        rejected = int((result.log.outcome == Outcome.REJECTED).sum())
-        if result.stage.stop is not None and rejected >= result.stage.stop.failures:
-            found = min(found, top_of_ramp(result))
-        elif result.stage.arrivals is Arrivals.POISSON and rejected > MANY * len(result.log):
-            found = min(found, result.stage.rate)
+        stage, rejected = result.stage, result.log.outcome == Outcome.REJECTED
+        if stage.stop is not None and int(rejected.sum()) >= stage.stop.failures:
+            if float(rejected[int(np.argmax(rejected)) :].mean()) > slo.error_ratio:
+                found = min(found, top_of_ramp(result))
+        elif stage.arrivals is Arrivals.POISSON and rejected.sum() > max(MANY, slo.error_ratio) * len(
+            rejected
+        ):
+            found = min(found, stage.rate)
     return found
 
 

@@ -112,6 +112,7 @@ def test_targets_with_their_schedule(client):
     assert (first["name"], second["name"]) == ("sleeper", "nobody")
     assert first["slo"]["latency"] == {"p95": 0.15}
     assert [entry["scenario"] for entry in first["schedule"]] == ["soak"]
+    assert isinstance(first["limits"]["in_flight"], int)
     assert client.get("/targets/nobody").json()["requests"] == ["GET /"]
 
 
