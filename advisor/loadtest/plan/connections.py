@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from advisor.domain import Arrivals, Outcome, RequestLog, StageResult
 
-FEWEST = 5  # requests that were left waiting
+FEWEST = 5  # requests of either fate
 NEARLY_ALL = 0.9
 
 
@@ -27,15 +28,16 @@ def one_at_a_time(history: Sequence[StageResult]) -> str | None:
         return None
     begun = np.searchsorted(np.sort(answered.sent), log.sent, side="left")
     busy = begun > np.searchsorted(np.sort(answered.end), log.sent, side="right")
-    left = log.outcome == Outcome.TIMEOUT
-    if int((busy & left).sum()) < FEWEST or float(left[busy].mean()) < NEARLY_ALL:
+    alone, left = ~busy, log.outcome == Outcome.TIMEOUT
+    if _few(busy & left, busy) or _few(log.ok & alone, alone):
         return None
-    if busy.all() or float(log.ok[~busy].mean()) < NEARLY_ALL:
-        return None
-    alone = ~busy
     return (
         "the server answers one connection at a time, keeps it open and leaves all others waiting: "
-        f"{int((busy & left).sum())} of {int(busy.sum())} requests sent while another was answered timed"
-        f" out, and {int((log.ok & alone).sum())} of {int(alone.sum())} sent while none was were answered. "
+        f"{int((busy & left).sum())} of {int(busy.sum())} requests sent while another was answered timed out "
+        f"and {int((log.ok & alone).sum())} of {int(alone.sum())} sent while none was were answered. "
         "Run with --new-connections (in the configuration, connections: new)"
     )
+
+
+def _few(some: NDArray[np.bool_], of: NDArray[np.bool_]) -> bool:
+    return int(some.sum()) < FEWEST or float(some.sum()) < NEARLY_ALL * float(of.sum())
