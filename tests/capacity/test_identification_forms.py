@@ -100,18 +100,20 @@ def test_no_quota_where_completions_do_not_beat():
     assert quota_phases(run(workers(4, 0.03, 0.6), [40.0, 120.0])) == []
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.008])
-def test_a_batcher(delay):
+@pytest.mark.parametrize(("delay", "when_free"), [(0.0, False), (0.008, False), (0.008, True), (0.02, True)])
+def test_a_batcher(delay, when_free):
     seconds = 0.02 + 0.002 * np.arange(17)
 
     def serve(arrival, rng):
-        return kernels.batches(arrival, seconds, 16, delay, lognormal(rng, 1.0, 0.05, arrival.size + 1))
+        noise = lognormal(rng, 1.0, 0.05, arrival.size + 1)
+        return kernels.batches(arrival, seconds, 16, delay, noise, when_free)
 
     timeline = run(serve, [30.0, 200.0, 330.0])
     fit = fit_batching(timeline)
     assert fit is not None
     assert fit.batching.largest == 16
     assert fit.batching.delay == pytest.approx(delay, abs=1e-3)
+    assert fit.batching.when_free == when_free
     assert fit.batching.base == pytest.approx(0.02, rel=0.05)
     assert fit.batching.each == pytest.approx(0.002, rel=0.1)
     assert best(timeline).saturation == pytest.approx(16 / 0.052, rel=0.02)

@@ -25,6 +25,13 @@ MODELS = {
         WORK,
         batching=Batching(8, 0.005, 0.02, 0.002, 0.02 + 0.002 * SIZES, SIZES, SIZES + 1),
     ),
+    "collecting": ServerModel(
+        Form.BATCHING,
+        1,
+        (),
+        WORK,
+        batching=Batching(8, 0.02, 0.02, 0.002, 0.02 + 0.002 * SIZES, SIZES, SIZES + 1, when_free=True),
+    ),
 }
 
 
@@ -64,6 +71,7 @@ def test_what_is_no_model_says_so(broken):
         ("contention", ("contention 5%", "with 22 at once", "10% of the time")),
         ("quota", ("CPU quota of 2 cores", "at most 8 at once")),
         ("batching", ("batches of up to 8", "waits up to 5 ms", "20 ms + 2 ms a request")),
+        ("collecting", ("batches of up to 8", "collected for up to 20 ms after the last")),
     ],
 )
 def test_servers_in_words(name, words):

@@ -35,14 +35,15 @@ def test_shared_cores_and_quotas_agree_with_the_other_simulator(quota):
     np.testing.assert_allclose(served(arrival, work, 10, speeds=speeds, quota=quota), expected, atol=1e-7)
 
 
-def test_batches_agree_with_the_other_simulator():
+@pytest.mark.parametrize("when_free", [False, True])
+def test_batches_agree_with_the_other_simulator(when_free):
     arrival = poisson(300.0, 20.0, 6)
     seconds = 0.02 + 0.002 * np.arange(17)
     first = np.arange(17)
-    batching = Batching(16, 0.01, 0.02, 0.002, seconds, first, first + 1)
+    batching = Batching(16, 0.01, 0.02, 0.002, seconds, first, first + 1, when_free)
     model = ServerModel(Form.BATCHING, 1, (), np.array([0.03]), batching=batching)
     got = model.completions(arrival, np.random.default_rng(6).random(arrival.size))
-    expected = kernels.batches(arrival, seconds, 16, 0.01, np.ones(arrival.size + 1))
+    expected = kernels.batches(arrival, seconds, 16, 0.01, np.ones(arrival.size + 1), when_free)
     np.testing.assert_allclose(got, expected, atol=1e-9)
 
 

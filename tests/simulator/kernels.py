@@ -157,9 +157,9 @@ def shared(arrival, work, cores, threads, sigma, kappa, quota, period, phase):
 
 
 @njit(cache=True)
-def batches(arrival, seconds_of, largest, delay, noise):
-    """Dynamic batcher: starts with `largest` waiting or when the first has waited `delay`; a batch of k takes
-    `seconds_of[k]` times a noise."""
+def batches(arrival, seconds_of, largest, delay, noise, when_free=False):
+    """Dynamic batcher: starts with `largest` waiting or when the first has waited `delay`, or `when_free` the
+    batcher for the first; a batch of k takes `seconds_of[k]` times a noise."""
     n = arrival.size
     end = np.empty(n)
     free = 0.0
@@ -168,7 +168,8 @@ def batches(arrival, seconds_of, largest, delay, noise):
     while i < n:
         ready = max(free, arrival[i])
         full = arrival[i + largest - 1] if i + largest - 1 < n else NEVER
-        start = max(min(full, arrival[i] + delay), ready)
+        waited = ready if when_free else arrival[i]
+        start = max(min(full, waited + delay), ready)
         j = i
         while j < n and j - i < largest and arrival[j] <= start:
             j += 1

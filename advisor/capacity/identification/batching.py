@@ -63,7 +63,8 @@ def fit_batching(timeline: Timeline) -> BatchingFit | None:
     base, each = max(float(best.line[0]), 1e-9), max(float(best.line[1]), 1e-9)
     order = np.argsort(best.size, kind="stable")
     durations, first, last = _by_size(best.seconds[order], best.size[order], best.largest, base, each)
-    batching = Batching(best.largest, best.delay, base, each, durations, first, last)
+    wait = best.wait
+    batching = Batching(best.largest, wait.delay, base, each, durations, first, last, wait.when_free)
     return BatchingFit(batching, share * least, best.badness, best.size.size)
 
 
@@ -76,9 +77,11 @@ def _best(timeline: Timeline, before: float, least: float) -> _Durations | None:
         if groups is None:
             continue
         delays = np.linspace(0.0, 0.9 * (least - before), _DELAYS if before == 0 else _DELAYS // 4)
-        fits = [fit for fit in (_durations(groups, float(delay)) for delay in delays) if fit is not None]
+        waits = [_Wait(float(delay), when_free=False) for delay in delays]
+        waits += [_Wait(float(delay), when_free=True) for delay in delays[1:]]
+        fits = [fit for fit in (_durations(groups, wait) for wait in waits) if fit is not None]
         fit = min(fits, key=lambda found: found.badness, default=None)
-        if fit is None or fit.badness > _WORST or _leaves_behind(groups, fit.largest, fit.delay):
+        if fit is None or fit.badness > _WORST or _leaves_behind(groups, fit):
             continue
         if best is None or fit.badness < best.badness:
             best = fit
@@ -86,14 +89,20 @@ def _best(timeline: Timeline, before: float, least: float) -> _Durations | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wait:
+    """`delay` s for more, since the first one came; with `when_free`, also since the last batch ended."""
+
+    delay: float
+    when_free: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Durations:
-    """Batches of at most `largest` that wait `delay` s: sizes, seconds (outliers clipped), line (base,
-    each).
-    """
+    """Batches of at most `largest` that `wait`: sizes, seconds (outliers clipped), line (base, each)."""
 
     badness: float
     largest: int
-    delay: float
+    wait: _Wait
     line: Floats
     size: Ints
     seconds: Floats
@@ -127,7 +136,15 @@ def _groups(timeline: Timeline, together: float, before: float) -> _Groups | Non
     )
 
 
-def _durations(groups: _Groups, delay: float) -> _Durations | None:
+def _starts(groups: _Groups, largest: int, wait: _Wait) -> Floats:
+    """When each batch starts (s): the last has ended, and it is full or has waited."""
+    free = np.maximum(groups.before, groups.head)
+    full = np.where(groups.size >= largest, groups.last, np.inf)
+    patience = (free if wait.when_free else groups.head) + wait.delay
+    return np.maximum(free, np.minimum(full, patience))
+
+
+def _durations(groups: _Groups, wait: _Wait) -> _Durations | None:
     """The batches' durations if they start as told: a line in their size, robust and in relative errors.
 
     Badness: robust ln deviation from the line, plus half the share of batches that hold a request which
@@ -137,8 +154,7 @@ def _durations(groups: _Groups, delay: float) -> _Durations | None:
     largest = int(np.flatnonzero(counts >= min(2, counts[1:].max())).max())
     if not 2 <= largest <= _LARGEST:
         return None
-    full = np.where(groups.size >= largest, groups.last, np.inf)
-    start = np.maximum(np.maximum(groups.before, groups.head), np.minimum(full, groups.head + delay))
+    start = _starts(groups, largest, wait)
     late = float((groups.last > start + 1e-9).mean())
     duration = groups.end - start
     if float((duration <= 0).mean()) > 0.05 or late > 0.05:
@@ -162,18 +178,17 @@ def _durations(groups: _Groups, delay: float) -> _Durations | None:
         weight = 1.0 / np.sqrt(1.0 + (off / (3.0 * max(deviation, 0.003))) ** 2)
     badness = 1.48 * deviation + 0.5 * late + 0.02 * min(float(off.std()), 1.0)
     seconds = np.clip(observed / modelled, 0.3, 5.0) * modelled
-    return _Durations(badness, largest, delay, line, size, seconds)
+    return _Durations(badness, largest, wait, line, size, seconds)
 
 
-def _leaves_behind(groups: _Groups, largest: int, delay: float) -> bool:
+def _leaves_behind(groups: _Groups, fit: _Durations) -> bool:
     """Whether batches start with room while requests wait: answers that merely clump, not a batcher."""
-    full = np.where(groups.size >= largest, groups.last, np.inf)
-    start = np.maximum(np.maximum(groups.before, groups.head), np.minimum(full, groups.head + delay))
+    start = _starts(groups, fit.largest, fit.wait)
     margin = max(2e-3, 0.1 * float(np.median(groups.end - start)))
     backlog = groups.head[1:] < start[:-1] - margin
     if np.count_nonzero(backlog) < _FEW_BACKLOGS:
         return False
-    return float((groups.size[:-1][backlog] < largest).mean()) > _LEFT_BEHIND
+    return float((groups.size[:-1][backlog] < fit.largest).mean()) > _LEFT_BEHIND
 
 
 def _by_size(

@@ -41,7 +41,7 @@ class Batching:
     """A dynamic batcher: at most `largest` requests, the first waits at most `delay` s for more.
 
     A batch of k takes about `base + each * k` s; in detail `durations[first[k]:last[k]]` are those seen, of
-    batches of about that size.
+    batches of about that size. With `when_free` the wait begins anew when the last batch has ended.
     """
 
     largest: int
@@ -51,6 +51,7 @@ class Batching:
     durations: Floats
     first: Ints
     last: Ints
+    when_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,17 @@ class ServerModel:
         if self.batching is not None:
             b = self.batching
             end = serve_batches(
-                arrival, uniform, b.durations, b.first, b.last, b.largest, b.delay, limit, slowdown, block
+                arrival,
+                uniform,
+                b.durations,
+                b.first,
+                b.last,
+                b.largest,
+                b.delay,
+                b.when_free,
+                limit,
+                slowdown,
+                block,
             )
         elif self.form is Form.PRIVATE_QUEUES:
             queues = self.slots or 1
@@ -219,6 +230,7 @@ class ServerModel:
             data["batching"] = {
                 "largest": b.largest,
                 "delay": b.delay,
+                "when_free": b.when_free,
                 "base": b.base,
                 "each": b.each,
                 "durations": _rounded(b.durations),
@@ -271,6 +283,7 @@ def _batching(data: Mapping[str, object]) -> Batching:
         durations=_floats(data["durations"]),
         first=_floats(data["first"]).astype(np.int64),
         last=_floats(data["last"]).astype(np.int64),
+        when_free=bool(data.get("when_free", False)),  # models of before it was told apart have none
     )
 
 
@@ -371,9 +384,10 @@ def _contention_words(model: ServerModel) -> str:
 def _batching_words(model: ServerModel) -> str:
     b = model.batching
     assert b is not None
-    wait = f", waits up to {format_seconds(b.delay)} for more" if b.delay > 0 else ""
+    seconds = f"up to {format_seconds(b.delay)}"
+    wait = f", collected for {seconds} after the last" if b.when_free else f", waits {seconds} for more"
     return (
-        f"batches of up to {b.largest}{wait}, each {format_seconds(b.base)} + "
+        f"batches of up to {b.largest}{wait if b.delay > 0 else ''}, each {format_seconds(b.base)} + "
         f"{format_seconds(b.each)} a request"
     )
 

@@ -177,6 +177,7 @@ def serve_batches(
     last: Ints,
     largest: int,
     delay: float,
+    when_free: bool,
     queue_limit: int,
     slowdown: Floats,
     block: float,
@@ -185,7 +186,8 @@ def serve_batches(
     together.
 
     A batch starts when the last has ended and `largest` requests wait or the first of them has waited
-    `delay` s. Batch i of k requests takes `durations[j]`, j picked by `uniform[i]` in `first[k]..last[k]-1`.
+    `delay` s, with `when_free` since the last batch ended. Batch i of k requests takes `durations[j]`, j
+    picked by `uniform[i]` in `first[k]..last[k]-1`.
     """
     n = arrival.size
     end = np.full(n, np.nan)
@@ -202,7 +204,7 @@ def serve_batches(
             tail += 1
             coming += 1
         start = max(free, arrival[queue[head]])
-        patience = max(arrival[queue[head]] + delay, start)
+        patience = start + delay if when_free else max(arrival[queue[head]] + delay, start)
         # everyone who comes before the start may join; a full batch starts at once
         while coming < n:
             full = tail - head >= largest
