@@ -40,6 +40,14 @@ def test_a_server_that_changed_has(changed, load, low, high):
     assert low < found.ratio < high
 
 
+@pytest.mark.parametrize("seed", [4, 9, 26])
+def test_the_same_server_fitted_from_few_requests_has_not_drifted(seed):
+    few = np.random.default_rng(seed).choice(MODEL.work, 100, replace=False)
+    found = drift_of(replace(MODEL, work=np.sort(few)), production(MODEL, seed=50 + seed), 0.95)
+    assert abs(np.log(found.ratio)) > 0.1  # what chance in the run makes of it
+    assert not found.drifted
+
+
 def test_too_few_requests_tell_nothing():
     assert drift_of(MODEL, production(MODEL, requests=300), 0.95) is None
 
