@@ -67,7 +67,7 @@ class StageRun:
 
     def run(self) -> StageEnd:
         """Blocks the calling greenlet until the stage is over."""
-        if self._stage.arrivals is Arrivals.VOLLEY and self._workers.reuse:
+        if self._stage.arrivals is Arrivals.VOLLEY:
             self._due = self._as_many_as_connect()
         telling = Telling(self._stage, self._workers, self._tell, self._epoch)
         self._begin = telling.begin

@@ -18,7 +18,7 @@ from advisor.domain import Arrivals, Outcome, RampStop, Stage, StageResult
 from advisor.errors import ConfigurationError, NotAllowed, TargetUnreachable
 from advisor.loadtest.client import Engine
 from advisor.loadtest.preflight import preflight
-from advisor.loadtest.protocol import Caps, Choice, Kind, Prepared, Setup
+from advisor.loadtest.protocol import Caps, Choice, Connections, Kind, Prepared, Setup
 from tests.integration.loadtest.conftest import Server, run, setup_of
 
 pytestmark = pytest.mark.integration
@@ -96,11 +96,15 @@ def _python_server(kind: type[HTTPServer]) -> Iterator[Setup]:
         server.server_close()
 
 
+@pytest.mark.parametrize("connections", list(Connections))
 @pytest.mark.parametrize(("kind", "fewest", "most"), [(ThreadingHTTPServer, 60, 60), (HTTPServer, 4, 12)])
-def test_a_volley_waits_in_the_server_and_not_in_a_short_listen_queue(kind, fewest, most) -> None:
+def test_a_volley_waits_in_the_server_and_not_in_a_short_listen_queue(
+    kind, fewest, most, connections
+) -> None:
     """Six connections may wait: sent at once, most of sixty would be lost, and come again after a second."""
     with _python_server(kind) as setup:
-        [result], _ = run(setup, Stage("v", Arrivals.VOLLEY, 1, count=60, drain=20))
+        chosen = dataclasses.replace(setup, connections=connections)
+        [result], _ = run(chosen, Stage("v", Arrivals.VOLLEY, 1, count=60, drain=20))
     assert fewest <= len(result.log) <= most
     assert result.log.ok.all()
     assert np.ptp(result.log.intended) == 0
