@@ -220,20 +220,23 @@ def next_probe(history: Sequence[StageResult], slo: Slo, caps: Caps, seed: int) 
         )
     reason = infeasible(history, slo)
     if reason is not None:
-        return _warming(history, caps, seconds, seed) or Stop(reason)
+        return _warming(history, seen, caps, seconds, seed) or Stop(reason)
     return _next_ramp(history, seen, slo, caps, seed)
 
 
-def _warming(history: Sequence[StageResult], caps: Caps, seconds: float, seed: int) -> Stage | None:
+def _warming(
+    history: Sequence[StageResult], seen: Unloaded, caps: Caps, seconds: float, seed: int
+) -> Stage | None:
     """More single requests before an objective is called infeasible: cold caches make any server too slow."""
     stages = named(history, "single")
+    missing = WARM_REQUESTS - sum(len(result.log) for result in stages)
     left = min(WARM_SHARE * caps.seconds, WARM_SECONDS) - elapsed(history)
-    if sum(len(result.log) for result in stages) >= WARM_REQUESTS or left < 1.0:
+    if missing <= 0 or left < 1.0:
         return None
     return Stage(
         f"single {len(stages) + 1}",
         Arrivals.SINGLE,
-        min(seconds, left),
+        min(seconds, left, max(1.5 * missing * seen.mean, 1.0)),
         drain=patience(history, caps),
         seed=seed + len(history),
     )
