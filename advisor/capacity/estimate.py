@@ -114,33 +114,13 @@ def estimate(
     run_id: str | None = None,
     measured_at: float | None = None,
     seed: int = 0,
-) -> Capacity | Refusal:
-    """The capacity that a run shows, or why it shows none.
+) -> Estimated:
+    """The capacity that a run shows or why it shows none, and the server that answers other objectives later.
 
     Identification decides where it explains the run. Regression stands beside it, and in its place where no
     form of server explains the run and stages were seen on both sides of the knee. No estimate contradicts a
     stage that met the objective by itself. `cpu_limit_cores` defaults to what the windows tell.
     """
-    return estimate_with_model(
-        stages,
-        slo,
-        cpu_limit_cores=cpu_limit_cores,
-        run_id=run_id,
-        measured_at=measured_at,
-        seed=seed,
-    ).answer
-
-
-def estimate_with_model(
-    stages: Sequence[StageResult],
-    slo: Slo,
-    *,
-    cpu_limit_cores: float | None = None,
-    run_id: str | None = None,
-    measured_at: float | None = None,
-    seed: int = 0,
-) -> Estimated:
-    """As `estimate`, with the identified server, which answers other objectives later without a run."""
     slo, how = as_whole_answers(stages, slo)
     found = _estimated(
         stages,

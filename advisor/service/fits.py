@@ -49,11 +49,9 @@ def full(
     history: Sequence[StageResult], slo: Slo, run_id: str, measured_at: float
 ) -> tuple[Capacity | Refusal, bytes | None]:
     """The answer, and the identified server where there is one."""
-    from advisor.capacity.estimate import estimate_with_model
+    from advisor.capacity.estimate import estimate
 
-    found = estimate_with_model(
-        history, slo, cpu_limit_cores=cpu_limit(history), run_id=run_id, measured_at=measured_at
-    )
+    found = estimate(history, slo, cpu_limit_cores=cpu_limit(history), run_id=run_id, measured_at=measured_at)
     return found.answer, _as_text(found.model)
 
 

@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from advisor.capacity.drift import drift_of
-from advisor.capacity.estimate import estimate, estimate_with_model, quick_estimate
+from advisor.capacity.estimate import estimate, quick_estimate
 from advisor.capacity.identification import Identification, identify
 from advisor.capacity.production import Held, estimate_production, highest_held
 from advisor.domain import (
@@ -82,7 +82,7 @@ def run_case(family: str, seed: int, seconds: float) -> Row:
     begun = time.perf_counter()
     found = identify(RequestLog.concat(r.log for r in history), slo, stages=history, seed=seed)
     cost = time.perf_counter() - begun
-    answer = plan.conclude(history, lambda stages, objective: estimate(stages, objective, seed=seed))
+    answer = plan.conclude(history, lambda stages, objective: estimate(stages, objective, seed=seed).answer)
     return _row(
         family,
         seed,
@@ -129,7 +129,7 @@ def watched_case(family: str, seed: int) -> Watched:
     run = Experiment(server, seed)
     plan = CapacityPlan(slo, quick_estimate, Caps(rate=1e5, in_flight=10_000, seconds=150.0), seed=seed)
     drive(run, plan)
-    model = estimate_with_model(run.history, slo, seed=seed).model
+    model = estimate(run.history, slo, seed=seed).model
     slow = RequestLog(below.sent, below.sent, below.sent + 1.25 * below.service, below.outcome, below.kind)
     drifts = [drift_of(model, log, 0.95) if model is not None else None for log in (below, slow)]
     return Watched(

@@ -4,9 +4,22 @@ Latency is exponential with the rate μ − λ, so the quantile q is −ln(1−q
 p95 ≤ T is μ − ln 20 / T. CPU is busy while a request is served: utilisation λ/μ.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from advisor.domain import Arrivals, LatencyBound, RequestLog, Slo, Stage, StageResult, Window
+from advisor.capacity.estimate import estimate
+from advisor.domain import (
+    Arrivals,
+    Capacity,
+    LatencyBound,
+    Refusal,
+    RequestLog,
+    Slo,
+    Stage,
+    StageResult,
+    Window,
+)
 
 
 def slo(seconds, quantile=0.95, error_ratio=0.001):
@@ -67,3 +80,8 @@ class Queue:
         self.stages.append(StageResult(stage, t, t + stage.seconds, log, windows=tuple(windows)))
         self.now += stage.seconds + float(max(end.max() - stage.seconds, 0.0)) + 1.0
         return self.stages[-1]
+
+
+def answer_of(stages: Sequence[StageResult], objective: Slo) -> Capacity | Refusal:
+    """What a finished run answers."""
+    return estimate(stages, objective).answer

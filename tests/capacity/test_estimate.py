@@ -39,7 +39,7 @@ from advisor.domain import (
     Stage,
     Window,
 )
-from tests.capacity.loads import Queue, capacity, slo
+from tests.capacity.loads import Queue, answer_of, capacity, slo
 from tests.simulator.experiment import Experiment
 from tests.simulator.servers import draw
 from tests.simulator.truth import capacity as truth_of
@@ -56,7 +56,7 @@ def through_the_knee(mu=100.0, seconds=0.1, seed=0, **more):
 
 def test_a_queue_with_a_closed_form_is_found_with_its_cause_and_its_cpu():
     stages = through_the_knee()
-    found = estimate(stages, slo(0.1), run_id="r1", measured_at=5.0)
+    found = estimate(stages, slo(0.1), run_id="r1", measured_at=5.0).answer
     assert isinstance(found, Capacity)
     assert found.method == "identification"
     assert found.rps == pytest.approx(capacity(100, 0.1), rel=0.05)
@@ -75,7 +75,7 @@ def test_a_queue_with_a_closed_form_is_found_with_its_cause_and_its_cpu():
 
 
 def test_a_sleeping_server_is_limited_by_its_workers_not_by_cpu():
-    found = estimate(through_the_knee(core_share=0.05), slo(0.1))
+    found = answer_of(through_the_knee(core_share=0.05), slo(0.1))
     assert found.limited_by is Limit.WORKERS
     assert found.cpu_cores < 0.1
 
@@ -84,20 +84,20 @@ def test_an_idle_server_that_is_too_slow_is_infeasible():
     queue = Queue(20.0, 3)
     queue.single(60.0)
     queue.poisson(5.0, 60.0)
-    found = estimate(queue.stages, slo(0.1))
+    found = answer_of(queue.stages, slo(0.1))
     assert isinstance(found, Refusal)
     assert found.infeasible
 
 
 def test_no_answers_are_refused():
-    assert isinstance(estimate([], slo(0.1)), Refusal)
+    assert isinstance(answer_of([], slo(0.1)), Refusal)
 
 
 def test_a_light_load_gives_a_bound_not_a_number():
     queue = Queue(1000.0, 1)
     queue.poisson(20.0)
     queue.poisson(40.0)
-    found = estimate(queue.stages, slo(0.1))
+    found = answer_of(queue.stages, slo(0.1))
     assert isinstance(found, Refusal)
     assert not found.infeasible
     assert found.at_least == pytest.approx(40, rel=0.15)
@@ -120,7 +120,7 @@ def test_simulated_servers_of_several_families(family):
     run.run(Stage("single", Arrivals.SINGLE, 10.0))
     for share in (0.6, 1.15, 0.9, 1.0, 0.97):
         run.run(Stage("knee", Arrivals.POISSON, 30.0, share * truth))
-    found = estimate(run.history, Slo((LatencyBound(0.95, seconds),)))
+    found = answer_of(run.history, Slo((LatencyBound(0.95, seconds),)))
     assert isinstance(found, Capacity)
     assert found.rps == pytest.approx(truth, rel=0.1)
 
@@ -201,7 +201,7 @@ def test_a_run_that_leaves_a_factor_of_three_open_is_refused():
     run.run(Stage("single", Arrivals.SINGLE, 3.0))
     for share in (0.4, 0.6, 0.5):
         run.run(Stage("knee", Arrivals.POISSON, 4.0, share * server.top))
-    found = estimate(run.history, Slo((LatencyBound(0.95, 6 * unloaded(server)),)))
+    found = answer_of(run.history, Slo((LatencyBound(0.95, 6 * unloaded(server)),)))
     assert isinstance(found, Refusal)
     assert "req/s open" in found.reason
 
@@ -219,7 +219,7 @@ def test_the_regression_is_weighed_in_unless_minutes_do_not_tell():
 def test_a_stage_that_met_the_objective_raises_the_estimate_with_a_warning():
     stages = through_the_knee()
     met = directly_seen(stages, slo(0.2)).met
-    low = estimate(stages, slo(0.2))
+    low = answer_of(stages, slo(0.2))
     assert isinstance(low, Capacity)
     assert low.rps >= met
 
@@ -256,7 +256,7 @@ def windows_of(result, each, limit):
     return tuple(windows)
 
 
-@pytest.mark.parametrize("solve", [estimate, quick_estimate])
+@pytest.mark.parametrize("solve", [answer_of, quick_estimate])
 def test_last_in_first_out_is_answered_by_the_regression(solve):
     """No form of the identification serves the newest first: it calls this server hopeless, or unlimited."""
     server = draw("last_in_first_out", 201)
@@ -270,7 +270,7 @@ def test_last_in_first_out_is_answered_by_the_regression(solve):
     assert found.rps == pytest.approx(truth, rel=0.15)
 
 
-@pytest.mark.parametrize("solve", [estimate, quick_estimate])
+@pytest.mark.parametrize("solve", [answer_of, quick_estimate])
 def test_a_fit_that_calls_hopeless_what_was_seen_to_hold_is_not_quoted(solve, monkeypatch):
     queue = Queue(100.0, 2)
     queue.single()
@@ -296,7 +296,7 @@ def test_a_regression_calls_only_that_cpu_used_up_which_was_seen_to_be():
 
     def found(each: float) -> Capacity:
         stages = [replace(result, windows=windows_of(result, each, 2.0)) for result in run.history]
-        answer = estimate(stages, objective)
+        answer = answer_of(stages, objective)
         assert answer.method == "regression"
         return answer
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from advisor.capacity.estimate import estimate, quick_estimate
+from advisor.capacity.estimate import quick_estimate
 from advisor.capacity.first_tokens import as_whole_answers
 from advisor.domain import Arrivals, Histogram, LatencyBound, Slo, StreamLog
-from tests.capacity.loads import slo
+from tests.capacity.loads import answer_of, slo
 from tests.loadtest.build import log_of, result_of
 from tests.simulator import kernels
 
@@ -55,7 +55,7 @@ def true_capacity(seconds):
     return low
 
 
-@pytest.mark.parametrize("solve", [estimate, quick_estimate])
+@pytest.mark.parametrize("solve", [answer_of, quick_estimate])
 def test_the_capacity_holds_a_bound_on_the_first_token_alone(solve):
     truth = true_capacity(0.3)
     assert truth < 0.95 * SLOTS / (FIRST + FURTHER)

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from advisor.capacity.estimate import estimate, quick_estimate
+from advisor.capacity.estimate import quick_estimate
 from advisor.domain import Arrivals, Capacity, LatencyBound, Refusal, Slo, VerdictStatus
 from advisor.loadtest.client import Engine
 from advisor.loadtest.execute import Ended, Execution, execute
@@ -23,6 +23,7 @@ from advisor.loadtest.protocol import Kind, Prepared, Setup
 from advisor.loadtest.verdict import judge
 from advisor.observe import ExporterReader, Recorder
 from advisor.windows import between, in_sequence, together
+from tests.capacity.loads import answer_of
 from tests.loadtest.simulated import Server
 
 pytestmark = pytest.mark.integration
@@ -77,7 +78,7 @@ def test_the_capacity_of_a_sleeping_server_is_found(url):
         kinds = [result.stage.name.split(" ")[0] for result in found.stages]
         assert kinds[:2] == ["single", "ramp"]
         assert "knee" in kinds
-        answer = plan.conclude(found.stages, estimate)
+        answer = plan.conclude(found.stages, answer_of)
         verdict = judge(found.stages, slo, answer)
         answers.append((answer, verdict, found.reason))
         if verdict.status is VerdictStatus.VALID:
@@ -93,7 +94,7 @@ def test_an_impossible_objective_ends_after_single_requests(url):
     plan = CapacityPlan(slo, quick_estimate, Caps(500, 400, 40.0))
     found = run(url, plan)
     assert {result.stage.arrivals for result in found.stages} == {Arrivals.SINGLE}
-    answer = plan.conclude(found.stages, estimate)
+    answer = plan.conclude(found.stages, answer_of)
     assert isinstance(answer, Refusal)
     assert answer.infeasible
     assert judge(found.stages, slo, answer).status is VerdictStatus.VALID
