@@ -40,9 +40,9 @@ class FakeGpu:
 class FakeNvml:
     """Handles are the FakeGpu objects themselves; a MIG instance's number is its position."""
 
-    def __init__(self, *gpus, library=True):
+    def __init__(self, *gpus, installed=True):
         self.gpus = gpus
-        self.library = library
+        self.installed = installed
         self.alive = False
         self.lost = False
         self.allocated = 0
@@ -50,7 +50,7 @@ class FakeNvml:
         self.samples_of = {}
 
     def nvmlInit(self):
-        if not self.library:
+        if not self.installed:
             refuse(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
         self.alive = True
 
@@ -198,9 +198,9 @@ def test_a_chosen_gpu_that_is_not_there_is_named():
 
 
 def test_a_machine_without_driver():
-    assert read(GpuSource("auto", nvml=FakeNvml(library=False))) == {}
+    assert read(GpuSource("auto", nvml=FakeNvml(installed=False))) == {}
     with pytest.raises(SourceDown, match="NVML does not start"):
-        read(GpuSource(parse_selection("GPU-a"), nvml=FakeNvml(library=False)))
+        read(GpuSource(parse_selection("GPU-a"), nvml=FakeNvml(installed=False)))
 
 
 def test_this_machine_as_it_is():
