@@ -18,8 +18,9 @@ import numpy as np
 from advisor.capacity.admission import OVERLOAD, recommend_admission
 from advisor.capacity.identification import Form, ServerModel, solve
 from advisor.domain import LatencyBound, Slo
-from tests.bench.running import CASES, ROOT, Case
+from tests.bench.running import CASES, Case
 from tests.integration.exporters.sidecar import sidecar
+from tests.integration.service.conftest import virtual_server
 
 _BUCKET = "inference_request_duration_seconds_bucket"
 
@@ -33,19 +34,11 @@ def known_server(case: Case) -> ServerModel:
 
 def goodput(case: Case, rate: float, seconds: float, *limits: str) -> float:
     """Answers within the objective, req/s, in `seconds` of Poisson arrivals at `rate` (req/s)."""
-    command = [
-        sys.executable, "-m", "tests.servers.virtual",
-        f"--workers={case.workers}", f"--mean={case.mean}", f"--cv={case.cv}",
-    ]  # fmt: skip
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert server.stdout is not None
-    try:
-        upstream = f"http://127.0.0.1:{int(server.stdout.readline())}"
-        objective = f"p95={case.p95:g}s"
-        with (
-            sidecar("--upstream", upstream, "--listen", "127.0.0.1:0", "--slo", objective, *limits) as proxy,
-            tempfile.TemporaryDirectory() as folder,
-        ):
+    options = (f"--workers={case.workers}", f"--mean={case.mean}", f"--cv={case.cv}")
+    objective = f"p95={case.p95:g}s"
+    with virtual_server(*options) as port, tempfile.TemporaryDirectory() as folder:
+        upstream = f"http://127.0.0.1:{port}"
+        with sidecar("--upstream", upstream, "--listen", "127.0.0.1:0", "--slo", objective, *limits) as proxy:
             body = Path(folder) / "body.json"
             body.write_text("{}")
             run = [
@@ -55,9 +48,6 @@ def goodput(case: Case, rate: float, seconds: float, *limits: str) -> float:
             ]  # fmt: skip
             subprocess.run(run, capture_output=True, check=False, cwd=folder)
             counted = proxy.metrics()
-    finally:
-        server.kill()
-        server.wait()
     key = next(k for k in counted if k[0] == _BUCKET and "ok" in k and k[-1] == f"{case.p95:g}")
     return counted[key] / seconds
 

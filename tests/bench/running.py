@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.integration.service.conftest import virtual_server
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -66,26 +68,16 @@ def truth(case: Case) -> float:
 
 def measured(case: Case, budget: float) -> dict:
     """The document of one run against a freshly started server."""
-    command = [
-        sys.executable, "-m", "tests.servers.virtual",
-        f"--workers={case.workers}", f"--mean={case.mean}", f"--cv={case.cv}",
-    ]  # fmt: skip
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert server.stdout is not None
-    try:
-        port = int(server.stdout.readline())
-        with tempfile.TemporaryDirectory() as folder:
-            body = Path(folder) / "body.json"
-            body.write_text("{}")
-            run = [
-                sys.executable, "-m", "advisor.cli", "run", f"--url=http://127.0.0.1:{port}/predict",
-                f"--payload={body}", f"--slo=p95={case.p95}s", f"--budget={budget:g}s", "--json",
-            ]  # fmt: skip
-            done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
-        return json.loads(done.stdout)
-    finally:
-        server.kill()
-        server.wait()
+    options = (f"--workers={case.workers}", f"--mean={case.mean}", f"--cv={case.cv}")
+    with virtual_server(*options) as port, tempfile.TemporaryDirectory() as folder:
+        body = Path(folder) / "body.json"
+        body.write_text("{}")
+        run = [
+            sys.executable, "-m", "advisor.cli", "run", f"--url=http://127.0.0.1:{port}/predict",
+            f"--payload={body}", f"--slo=p95={case.p95}s", f"--budget={budget:g}s", "--json",
+        ]  # fmt: skip
+        done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
+    return json.loads(done.stdout)
 
 
 def main() -> int:
